@@ -1,0 +1,52 @@
+# `make` alone says what there is. Every target makes the environments it needs.
+.DEFAULT_GOAL := help
+
+PYTHON := .venv/bin/python
+QPAT := .venv/bin/qpat
+PYTEST_ARGS ?=
+
+.PHONY: help environment demo test lint types format op-table clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+
+environment: ## Make .venv: Python 3.10, qpat, TVM 0.16, development tools
+	@scripts/environment relay
+
+demo: environment ## Compile the TFLite patterns and partition a model with them
+	@mkdir -p build/demo
+	$(QPAT) compile patterns/tflite.qpat -o build/demo/tflite_patterns.py
+	$(QPAT) partition examples/ds_cnn_kws_int8.tflite --patterns patterns/tflite.qpat \
+		--json build/demo/ds_cnn_kws_int8.json --relay build/demo/ds_cnn_kws_int8.relay
+
+# Without a Python 3.8 the tests on TVM 0.9 are skipped, with that reason; under CI that is a failure.
+# The script has then said what is missing.
+test: environment ## Run all tests, also on TVM 0.9 (PYTEST_ARGS='-k name' for some)
+	@scripts/environment tvm-0.16
+	@missing=; \
+	scripts/environment tvm-0.9 || { \
+		status=$$?; \
+		if [ $$status -ne 2 ] || [ "$$CI" = true ]; then exit $$status; fi; \
+		missing=tvm-0.9; \
+		echo 'Going on without it: the tests that need tvm-0.9 will be skipped.' >&2; \
+	}; \
+	QPAT_MISSING_ENVIRONMENTS=$$missing $(PYTHON) -m pytest $(PYTEST_ARGS)
+
+lint: environment ## Check style and format
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+
+types: environment ## Check types
+	$(PYTHON) -m mypy
+
+format: environment ## Format the code and mend what can be mended by machine
+	$(PYTHON) -m ruff check --fix-only
+	$(PYTHON) -m ruff format
+
+op-table: environment ## Write the table of Relay operators anew, from TVM
+	$(PYTHON) tools/dump_ops.py
+
+clean: ## Remove what was built and every cache, but not the environments
+	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . \( -path ./.git -o -path ./.venv -o -path ./.environments \) -prune -o \
+		\( -name __pycache__ -o -name .pkl_memoize_py3 \) -type d -exec rm -rf {} +
