@@ -1,0 +1,191 @@
+"""Text to syntax tree: runs the grammar and words its complaints."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from lark import Lark, Token
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+
+from qpat.diagnostics import Diagnostic, Label, QpatError, did_you_mean
+from qpat.resources import grammar_text
+from qpat.source import Source, Span
+from qpat.syntax import tree
+from qpat.syntax.build import TreeBuilder
+
+# What to call a terminal that is not written as it is named.
+_TERMINALS = {
+    "NAME": "a name",
+    "STRING": "a string",
+    "LONGSTRING": 'a text in `"""`',
+    "INT": "a whole number",
+    "NUMBER": "a number",
+    "SIGNED": "a number",
+    "COMPARE": "a comparison",
+    "ADD": "`+`",
+    "MUL": "`*`",
+    "REST": "`...`",
+    "$END": "the end of the file",
+}
+_ITEMS = ("compiler", "import", "option", "extern", "fragment", "pattern", "for", "test")
+_STATEMENTS = ("form", "where", "let", "param", "inherit", "use", "meaning", "option")
+_MANY = 6  # a longer list of expected words is no help to anybody
+_COMMENT_OR_STRING = re.compile(r'"""(?:.|\n)*?"""|"[^"\n]*"|//[^\n]*')
+_CLOSES = {"(": ")", "[": "]", "{": "}"}
+
+
+def parse(source: Source) -> tree.File:
+    """The syntax tree of a source. Raises QpatError with the place and words of a syntax error."""
+    try:
+        parsed = _grammar().parse(source.text)
+    except UnexpectedInput as error:
+        raise QpatError([_syntax_error(source, error)]) from None
+    return TreeBuilder(source, _comments(source)).transform(parsed)
+
+
+def _comments(source: Source) -> list[tree.Text]:
+    found = _COMMENT_OR_STRING.finditer(source.text)
+    spans = (Span(source, *match.span()) for match in found if match[0].startswith("//"))
+    return [tree.Text(span, span.text) for span in spans]
+
+
+@lru_cache(maxsize=1)
+def _grammar() -> Lark:
+    text = grammar_text()
+    return Lark(
+        text,
+        parser="lalr",
+        propagate_positions=True,
+        maybe_placeholders=True,
+        cache=_cache_file(text) or False,
+    )
+
+
+def _cache_file(grammar: str) -> str | None:
+    """Where the built parser is kept between runs; None where no such folder can be made.
+
+    Lark writes its own hash into the file and builds anew where that or the content does not fit.
+    """
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = Path(base) / "qpat"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return str(folder / f"grammar-{hashlib.sha256(grammar.encode()).hexdigest()[:16]}.lark")
+
+
+# ---- wording -----------------------------------------------------------------
+
+
+def _syntax_error(source: Source, error: UnexpectedInput) -> Diagnostic:
+    if isinstance(error, UnexpectedCharacters):
+        return _unexpected_character(source, error)
+    assert isinstance(error, UnexpectedToken)
+    if error.token.type == "$END":
+        return _unexpected_end(source, error)
+    return _unexpected_token(source, error)
+
+
+def _unexpected_character(source: Source, error: UnexpectedCharacters) -> Diagnostic:
+    start = error.pos_in_stream or 0
+    character = source.text[start]
+    span = Span(source, start, start + 1)
+    if character == '"':
+        line_end = source.text.find("\n", start)
+        end = len(source.text) if line_end < 0 else line_end
+        hint = 'close it with `"`; a string stands on one line and holds no quotes'
+        return Diagnostic(
+            "QP002", "this string has no end", Span(source, start, max(end, start + 1)), hint=hint
+        )
+    expected = _expected(error.allowed or set())
+    if character.isalnum() or character in "_.<>=+-*/%(){}[],:?|!":
+        return Diagnostic("QP001", f"`{character}` cannot stand here", span, hint=expected)
+    return Diagnostic("QP001", f"`{character}` means nothing in qpat", span, hint=expected)
+
+
+def _unexpected_end(source: Source, error: UnexpectedToken) -> Diagnostic:
+    end = len(source.text.rstrip())
+    span = Span(source, max(0, end - 1), end)
+    opener = _unclosed(source)
+    if opener is None:
+        message = "the file ends in the middle of something"
+        return Diagnostic("QP003", message, span, hint=_expected(error.expected))
+    character = source.text[opener]
+    label = Label(Span(source, opener, opener + 1), f"this `{character}` is not closed")
+    hint = f"write `{_CLOSES[character]}` where it ends"
+    message = f"the file ends before `{_CLOSES[character]}`"
+    return Diagnostic("QP003", message, span, hint=hint, others=(label,))
+
+
+def _unclosed(source: Source) -> int | None:
+    """Offset of the innermost bracket that is still open at the end of the text."""
+    text = _COMMENT_OR_STRING.sub(lambda match: " " * len(match[0]), source.text)
+    open_at: list[int] = []
+    for offset, character in enumerate(text):
+        if character in _CLOSES:
+            open_at.append(offset)
+        elif character in _CLOSES.values() and open_at:
+            open_at.pop()
+    return open_at[-1] if open_at else None
+
+
+def _unexpected_token(source: Source, error: UnexpectedToken) -> Diagnostic:
+    token = error.token
+    assert token.start_pos is not None and token.end_pos is not None
+    span = Span(source, token.start_pos, token.end_pos)
+    message = f"`{token}` cannot stand here"
+    before = error.token_history[-1] if error.token_history else None
+    if before is not None and (hint := _misspelt(before, token, error.expected)):
+        assert before.start_pos is not None and before.end_pos is not None
+        word = Span(source, before.start_pos, before.end_pos)
+        return Diagnostic("QP001", f"`{before}` starts no statement", word, hint=hint)
+    if token.type == "NAME" and not {"NAME", "COMPILER"} & set(error.expected):
+        return Diagnostic("QP001", message, span, hint=_expected(error.expected))
+    if "COMPILER" in error.expected:
+        hint = did_you_mean(str(token), _ITEMS) or f"here stands one of {', '.join(_ITEMS)}"
+        return Diagnostic("QP001", message, span, hint=hint)
+    if token.type.isupper() and str(token).isidentifier() and "NAME" in error.expected:
+        hint = f"`{token}` is a word of the language; take another name"
+        return Diagnostic("QP001", message, span, hint=hint)
+    return Diagnostic("QP001", message, span, hint=_expected(error.expected))
+
+
+def _misspelt(before: Token, token: Token, expected: set[str]) -> str | None:
+    """A hint where the word before was taken for a name but looks like a keyword (`wher x > 1`)."""
+    if before.type != "NAME" or token.type not in ("NAME", "STRING", "SIGNED", "NUMBER", "INT"):
+        return None
+    if not {"EQUAL", "COMMA"} & set(expected):
+        return None
+    return did_you_mean(str(before), _STATEMENTS)
+
+
+def _expected(terminals: set[str]) -> str | None:
+    names = set(terminals)
+    if "FORM" in names and "WHERE" in names:
+        words = ", ".join(_STATEMENTS)
+        return f"a statement is `name = …`, or starts with one of {words}"
+    if {"NAME", "LPAR", "NUMBER"} <= names or {"NAME", "LPAR", "SIGNED"} <= names:
+        return "expected a value"
+    # After a complete value nearly everything may follow; naming operators says nothing.
+    names -= {"VBAR", "QMARK", "LSQB", "DOT", "REST", "ADD", "MUL", "MINUS", "COMPARE"}
+    shown = sorted({_terminal(name) for name in names or terminals})
+    if not shown or len(shown) > _MANY:
+        return None
+    return "expected " + (
+        " or ".join((", ".join(shown[:-1]), shown[-1])) if shown[1:] else shown[0]
+    )
+
+
+@lru_cache(maxsize=128)
+def _terminal(name: str) -> str:
+    if name in _TERMINALS:
+        return _TERMINALS[name]
+    for terminal in _grammar().terminals:
+        if terminal.name == name and terminal.pattern.type == "str":
+            return f"`{terminal.pattern.value}`"
+    return name.lower()
