@@ -1,0 +1,1 @@
+"""What operators there are, and what they do to quantization."""
