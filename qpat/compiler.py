@@ -1,0 +1,62 @@
+"""A .qpat file through the whole pipeline, up to the text of the generated module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from qpat.diagnostics import Diagnostic, Findings, QpatError, failure
+from qpat.semantics import ir
+from qpat.semantics.lower import lower
+from qpat.source import Source, read_source
+from qpat.syntax.parser import parse
+from qpat.targets.relay import relay_module
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled file: its IR, the text of its Relay module, and its warnings."""
+
+    module: ir.Module
+    text: str
+    warnings: tuple[Diagnostic, ...]
+
+
+def check_source(source: Source) -> tuple[ir.Module | None, tuple[Diagnostic, ...]]:
+    """The IR of a source, None if it has errors, and all findings in order of place."""
+    findings = Findings()
+    try:
+        module = lower(parse(source), findings)
+    except QpatError as error:
+        return None, error.diagnostics
+    found = tuple(sorted(findings.diagnostics, key=Diagnostic.sort_key))
+    return (None if findings.failed else module), found
+
+
+def compile_source(source: Source) -> Compiled:
+    """Compiles a source. Raises QpatError with every finding if one of them is an error."""
+    module, found = check_source(source)
+    if module is None:
+        raise QpatError(found)
+    return Compiled(module, relay_module(module, source.name), found)
+
+
+def compile_file(path: str | Path) -> Compiled:
+    """Compiles a .qpat file. Raises QpatError where it cannot be read or has errors."""
+    return compile_source(open_source(path))
+
+
+def open_source(path: str | Path) -> Source:
+    """Reads a .qpat file. Raises QpatError (QP004) where it cannot be read."""
+    try:
+        return read_source(path)
+    except FileNotFoundError:
+        raise failure("QP004", "no such file", place=str(path)) from None
+    except IsADirectoryError:
+        raise failure("QP004", "this is a folder, not a .qpat file", place=str(path)) from None
+    except UnicodeDecodeError as error:
+        message = f"this is not UTF-8 text (byte {error.start})"
+        raise failure("QP004", message, place=str(path)) from None
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+        raise failure("QP004", message, place=str(path)) from None

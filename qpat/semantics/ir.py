@@ -1,0 +1,406 @@
+"""The pattern IR: each pattern as alternation-free rows in one normal form.
+
+A row is a list of nodes, operands before their users (the bindings), what must hold of them (the
+constraints: operator, arity, attributes, constants, dtypes, `where`), and the spaces of its values.
+Nothing in here depends on TVM or on a target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from qpat.ops.roles import AxisMove, AxisRule
+from qpat.source import Span
+
+# ---- structure ---------------------------------------------------------------
+
+
+class Constness(Enum):
+    """What a leaf may be: anything, handed over as a parameter; a constant, embedded in the
+    composite; or either, embedded if it is a constant."""
+
+    ANY = "any"
+    CONSTANT = "const"
+    EITHER = "const?"
+
+
+@dataclass(frozen=True)
+class Input:
+    """A leaf: a port, a named constant, or `_`."""
+
+    name: str | None
+    constness: Constness
+    span: Span
+
+
+@dataclass(frozen=True)
+class Literal:
+    """A scalar constant of this value after rounding to the constant's dtype."""
+
+    value: int | float | bool
+    span: Span
+
+
+@dataclass(frozen=True)
+class SlotConstant:
+    """A constant operand that is the scale or the zero point of a tensor."""
+
+    span: Span
+
+
+@dataclass(frozen=True)
+class SlotTuple:
+    """A tuple of such constants, one for each field of a variadic operand."""
+
+    span: Span
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call with every operand given, by index of its node."""
+
+    operator: str
+    operands: tuple[int, ...]
+    attributes: tuple[Attribute, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Tuple:
+    elements: tuple[int, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Elements:
+    """A tuple of any length whose fields are a variadic port."""
+
+    name: str
+    span: Span
+
+
+@dataclass(frozen=True)
+class Field:
+    value: int
+    index: int
+    span: Span
+
+
+Node: TypeAlias = Input | Literal | SlotConstant | SlotTuple | Call | Tuple | Elements | Field
+
+
+@dataclass(frozen=True)
+class DtypeOf:
+    """`dtype=x.dtype`: an attribute that names the dtype of a port."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """`name=value` on a call. Lists are compared element by element."""
+
+    name: str
+    value: int | float | bool | str | tuple[int, ...] | DtypeOf
+    span: Span
+
+
+# ---- spaces ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Site:
+    """A constant that is the `slot` (scale or zero point) of a space: node `constant`, an operand
+    of node `call`, which says it of node `tensor`. A vector scale runs along its axis `axis`."""
+
+    slot: str
+    constant: int
+    call: int
+    tensor: int
+    axis: AxisRule
+
+
+@dataclass(frozen=True)
+class Step:
+    """One move of an axis along a share: through node `call`, from its operand number `operand`
+    to its result (`forward`) or back."""
+
+    move: AxisMove
+    call: int
+    operand: int
+    forward: bool
+
+
+@dataclass(frozen=True)
+class Space:
+    """Values with the same scale and zero point. The first site of a slot binds it, the others
+    must be equal to it by value. `steps` leads from the first scale site's tensor to each value."""
+
+    members: frozenset[int]
+    scales: tuple[Site, ...]
+    zero_points: tuple[Site, ...]
+    steps: Mapping[int, tuple[Step, ...]]
+
+
+# ---- expressions -------------------------------------------------------------
+
+
+class Kind(Enum):
+    """The static type of an expression."""
+
+    BOOL = "bool"
+    INT = "int"
+    FLOAT = "float"
+    TEXT = "str"
+    INTS = "ints"  # a list of whole numbers, as attributes and shapes are
+    ARRAY = "array"  # a NumPy array, or a number where a tensor is a scalar
+    TUPLE = "tuple"
+    NONE = "none"
+    ANY = "any"
+
+
+@dataclass(frozen=True)
+class Number:
+    value: int | float | bool | str | None
+    kind: Kind
+    span: Span
+
+
+@dataclass(frozen=True)
+class ReadMember:
+    """`x.shape`, `x.dtype`, `x.scale`, `x.zero_point`, `x.axis`, `x.value` of a value."""
+
+    name: str
+    member: str
+    many: bool
+    kind: Kind
+    span: Span
+
+
+@dataclass(frozen=True)
+class ReadAttribute:
+    """`acc.attrs.k` of the call written as `acc`."""
+
+    name: str
+    attribute: str
+    kind: Kind
+    span: Span
+
+
+@dataclass(frozen=True)
+class ReadLocal:
+    """A `let`, a dimension of a port's type, or `form`."""
+
+    name: str
+    kind: Kind
+    span: Span
+
+
+@dataclass(frozen=True)
+class ReadValue:
+    """A value or call itself, as an argument of a function such as `rank(x)` or `pads(d)`."""
+
+    name: str
+    kind: Kind
+    span: Span
+
+
+@dataclass(frozen=True)
+class IsPresent:
+    """`d?`; `x.value?` where `member` is "value": whether a `const?` is a constant."""
+
+    name: str
+    member: str | None
+    kind: Kind
+    span: Span
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operator on its operands; `needs` are the maybe-absent names a `??` guards."""
+
+    operator: str
+    operands: tuple[Expression, ...]
+    kind: Kind
+    span: Span
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Function:
+    name: str
+    arguments: tuple[Expression, ...]
+    kind: Kind
+    span: Span
+
+
+@dataclass(frozen=True)
+class Subscript:
+    """`a[i]`, or `a[start:stop]` where `index` is None."""
+
+    value: Expression
+    index: Expression | None
+    start: Expression | None
+    stop: Expression | None
+    kind: Kind
+    span: Span
+
+
+@dataclass(frozen=True)
+class Contained:
+    """`a in {…}`, `a in first..last`."""
+
+    value: Expression
+    container: Expression | tuple[Expression, Expression]
+    negated: bool
+    kind: Kind
+    span: Span
+
+
+@dataclass(frozen=True)
+class Conditional:
+    condition: Expression
+    then: Expression
+    otherwise: Expression
+    kind: Kind
+    span: Span
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A tuple, list or set of expressions, by its bracket `(`, `[` or `{`."""
+
+    bracket: str
+    elements: tuple[Expression, ...]
+    kind: Kind
+    span: Span
+
+
+Expression: TypeAlias = (
+    Number
+    | ReadMember
+    | ReadAttribute
+    | ReadLocal
+    | ReadValue
+    | IsPresent
+    | Operation
+    | Function
+    | Subscript
+    | Contained
+    | Conditional
+    | Sequence
+)
+
+# ---- statements, in the order they are carried out ------------------------------
+
+
+@dataclass(frozen=True)
+class Where:
+    condition: Expression
+    reason: str
+    span: Span
+    form: str | None = None
+
+
+@dataclass(frozen=True)
+class Let:
+    name: str
+    value: Expression
+    span: Span
+    form: str | None = None
+
+
+@dataclass(frozen=True)
+class Fill:
+    """`let x.scale = e`; `value` None for `let x.qparams = raw`."""
+
+    name: str
+    slot: str
+    value: Expression | None
+    span: Span
+    form: str | None = None
+
+
+@dataclass(frozen=True)
+class Inherit:
+    name: str
+    many: bool
+    span: Span
+    form: str | None = None
+
+
+@dataclass(frozen=True)
+class Param:
+    names: tuple[str, ...]
+    value: Expression
+    span: Span
+    form: str | None = None
+
+
+Statement: TypeAlias = Where | Let | Fill | Inherit | Param
+
+
+# ---- patterns ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Port:
+    """One tensor of the interface. `dtypes` empty: any. `same_dtype_as`: another port's name.
+    `shape` holds sizes, names and None; `...` in a shape is the string "..."."""
+
+    name: str
+    dtypes: tuple[str, ...]
+    same_dtype_as: str | None
+    shape: tuple[int | str | None, ...] | None
+    maybe: bool
+    many: bool
+    is_output: bool
+    span: Span
+
+
+@dataclass(frozen=True)
+class Row:
+    """One alternation-free structure. `values` maps each name to its node, `calls` each name whose
+    call stands in this row to that call; `absent` are the names that other rows have."""
+
+    number: int
+    form: str | None
+    nodes: tuple[Node, ...]
+    root: int
+    values: Mapping[str, int]
+    calls: Mapping[str, int]
+    absent: frozenset[str]
+    spaces: tuple[Space, ...]
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """The operators of the row's calls, sorted, each once."""
+        return tuple(sorted({node.operator for node in self.nodes if isinstance(node, Call)}))
+
+    @property
+    def call_count(self) -> int:
+        return sum(isinstance(node, Call) for node in self.nodes)
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """`composite` is the whole name, compiler and all."""
+
+    name: str
+    composite: str
+    doc: str
+    ports: tuple[Port, ...]
+    rows: tuple[Row, ...]
+    statements: tuple[Statement, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Module:
+    """All patterns of a file, in order of priority."""
+
+    compiler: str
+    patterns: tuple[Pattern, ...]

@@ -1,0 +1,237 @@
+"""Spaces of a row: which values have the same scale and zero point, and which constants say so."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from qpat.diagnostics import Findings
+from qpat.ops.roles import RESULT, SCALAR, AxisMove, Group, roles
+from qpat.ops.table import operator
+from qpat.semantics import ir
+from qpat.semantics.structure import Draft, SlotUse
+
+
+@dataclass(frozen=True)
+class _Edge:
+    """Two nodes in one space. `step` leads from `start` to `end`."""
+
+    start: int
+    end: int
+    step: ir.Step | None
+
+    def reversed(self) -> _Edge:
+        if self.step is None:
+            return _Edge(self.end, self.start, None)
+        step = ir.Step(self.step.move, self.step.call, self.step.operand, not self.step.forward)
+        return _Edge(self.end, self.start, step)
+
+
+def derive_spaces(
+    draft: Draft, float_ports: frozenset[str], findings: Findings
+) -> tuple[ir.Space, ...]:
+    """The spaces of a row that have a site or more than one member.
+
+    `float_ports` are the ports that are certainly float: they have no space.
+    """
+    floats = _float_nodes(draft, float_ports)
+    edges = list(_edges(draft, floats))
+    component = _components(len(draft.nodes), edges)
+    sites = [*_role_sites(draft), *_written_sites(draft, component, findings)]
+    return tuple(_space(members, sites, edges) for members in _grouped(component))
+
+
+def _float_nodes(draft: Draft, float_ports: frozenset[str]) -> frozenset[int]:
+    """Nodes that are certainly float: behind a dequantize or a cast to float, up to a quantize."""
+    floats: set[int] = set()
+    for index, node in enumerate(draft.nodes):
+        if (
+            isinstance(node, ir.Input)
+            and node.name in float_ports
+            or isinstance(node, ir.Call)
+            and _is_float_call(node, floats)
+        ):
+            floats.add(index)
+    return frozenset(floats)
+
+
+def _is_float_call(call: ir.Call, floats: set[int]) -> bool:
+    if call.operator == "qnn.dequantize":
+        return True
+    if call.operator.startswith("qnn."):
+        return False
+    for attribute in call.attributes:
+        if attribute.name == "dtype" and isinstance(attribute.value, str):
+            return attribute.value.startswith(("float", "bfloat"))
+    return any(operand in floats for operand in call.operands)
+
+
+# ---- who shares with whom ------------------------------------------------------
+
+
+def _edges(draft: Draft, floats: frozenset[int]) -> Iterable[_Edge]:
+    for index, node in enumerate(draft.nodes):
+        if isinstance(node, ir.Field):
+            yield _Edge(node.value, index, None)
+        if isinstance(node, ir.Call) and index not in floats:
+            yield from _call_edges(draft, index, node, floats)
+
+
+def _call_edges(draft: Draft, index: int, call: ir.Call, floats: frozenset[int]) -> Iterable[_Edge]:
+    signature = operator(call.operator)
+    for share in roles(call.operator).shares:
+        position = signature.operand_index(share.operand) if signature is not None else None
+        if position is None or position >= len(call.operands):
+            continue
+        operand = call.operands[position]
+        if share.integers_only and operand in floats:
+            continue
+        step = ir.Step(share.move, index, position, True)
+        node = draft.nodes[operand]
+        starts = node.elements if isinstance(node, ir.Tuple) else (operand,)
+        yield from (_Edge(start, index, step) for start in starts)
+
+
+def _components(count: int, edges: Iterable[_Edge]) -> list[int]:
+    """For each node the smallest node it shares a space with."""
+    parent = list(range(count))
+
+    def find(node: int) -> int:
+        while parent[node] != node:
+            node = parent[node]
+        return node
+
+    for edge in edges:
+        first, second = sorted((find(edge.start), find(edge.end)))
+        parent[second] = first
+    return [find(node) for node in range(count)]
+
+
+def _grouped(component: list[int]) -> Iterable[frozenset[int]]:
+    groups: dict[int, set[int]] = {}
+    for node, leader in enumerate(component):
+        groups.setdefault(leader, set()).add(node)
+    return (frozenset(members) for members in groups.values())
+
+
+# ---- which constants say so ------------------------------------------------------
+
+
+def _role_sites(draft: Draft) -> Iterable[ir.Site]:
+    for index, node in enumerate(draft.nodes):
+        if isinstance(node, ir.Call):
+            for group in roles(node.operator).groups:
+                yield from _group_sites(draft, index, node, group)
+
+
+def _group_sites(draft: Draft, index: int, call: ir.Call, group: Group) -> Iterable[ir.Site]:
+    tensor = _operand(call, group.tensor, index)
+    for slot, name in (("scale", group.scale), ("zero_point", group.zero_point)):
+        constant = _operand(call, name, index)
+        if tensor is None or constant is None:
+            continue
+        tensor_node, constant_node = draft.nodes[tensor], draft.nodes[constant]
+        if isinstance(tensor_node, ir.Tuple) and isinstance(constant_node, ir.Tuple):
+            pairs = zip(tensor_node.elements, constant_node.elements, strict=False)
+        else:
+            pairs = zip((tensor,), (constant,), strict=True)
+        for at, value in pairs:
+            if _is_constant(draft.nodes[value]):
+                yield ir.Site(slot, value, index, at, group.axis)
+
+
+def _is_constant(node: ir.Node) -> bool:
+    if isinstance(node, ir.Input):
+        return node.constness is ir.Constness.CONSTANT
+    return isinstance(node, ir.SlotConstant | ir.SlotTuple | ir.Literal)
+
+
+def _operand(call: ir.Call, name: str, index: int) -> int | None:
+    """The node of an operand by name; the call itself for RESULT."""
+    if name == RESULT:
+        return index
+    signature = operator(call.operator)
+    position = signature.operand_index(name) if signature is not None else None
+    if position is None or position >= len(call.operands):
+        return None
+    return call.operands[position]
+
+
+def _written_sites(draft: Draft, component: list[int], findings: Findings) -> Iterable[ir.Site]:
+    """Sites of the slots written out (`x.scale`). An operand that has a role must agree with it."""
+    for use in draft.slot_uses:
+        owner = draft.values.get(use.name)
+        call = draft.nodes[use.call]
+        if owner is None or not isinstance(call, ir.Call):
+            continue
+        position = call.operands.index(use.constant)
+        signature = operator(call.operator)
+        name = signature.operands[position].name if signature is not None else ""
+        role = roles(call.operator).slot(name)
+        if role is None:
+            yield ir.Site(use.slot, use.constant, use.call, owner, SCALAR)
+        else:
+            _check_role(draft, component, use, name, role, findings)
+
+
+def _check_role(
+    draft: Draft,
+    component: list[int],
+    use: SlotUse,
+    operand: str,
+    role: tuple[Group, str],
+    findings: Findings,
+) -> None:
+    group, slot = role
+    call = draft.nodes[use.call]
+    assert isinstance(call, ir.Call)
+    tensor = _operand(call, group.tensor, use.call)
+    said = "the result" if group.tensor == RESULT else f"`{group.tensor}`"
+    hint = "write `..` and the operands find their place"
+    if slot != use.slot:
+        message = (
+            f"operand `{operand}` of `{call.operator}` is the {slot.replace('_', ' ')} of {said}, "
+            f"not a {use.slot.replace('_', ' ')}"
+        )
+        findings.error("QP107", use.span, message, hint=hint)
+    elif tensor is not None and component[tensor] != component[draft.values[use.name]]:
+        message = (
+            f"operand `{operand}` of `{call.operator}` belongs to {said}, which is not `{use.name}`"
+        )
+        findings.error("QP107", use.span, message, hint=hint)
+
+
+# ---- how the axis travels ---------------------------------------------------------
+
+
+def _space(members: frozenset[int], sites: Iterable[ir.Site], edges: Iterable[_Edge]) -> ir.Space:
+    own = [site for site in sites if site.tensor in members]
+    scales = tuple(site for site in own if site.slot == "scale")
+    zero_points = tuple(site for site in own if site.slot == "zero_point")
+    # A site that says where the axis is comes first: a scalar one could not.
+    scales = tuple(sorted(scales, key=lambda site: site.axis == SCALAR))
+    start = scales[0].tensor if scales else min(members)
+    return ir.Space(members, scales, zero_points, _paths(start, members, edges))
+
+
+def _paths(
+    start: int, members: frozenset[int], edges: Iterable[_Edge]
+) -> Mapping[int, tuple[ir.Step, ...]]:
+    """The shortest way from `start` to each member, less the steps that leave the axis alone."""
+    neighbours: dict[int, list[_Edge]] = {}
+    for edge in edges:
+        if edge.start in members:
+            neighbours.setdefault(edge.start, []).append(edge)
+            neighbours.setdefault(edge.end, []).append(edge.reversed())
+    paths: dict[int, tuple[ir.Step, ...]] = {start: ()}
+    queue = deque([start])
+    while queue:
+        node = queue.popleft()
+        for edge in neighbours.get(node, []):
+            if edge.end in paths:
+                continue
+            moves = edge.step is not None and edge.step.move is not AxisMove.SAME
+            paths[edge.end] = (*paths[node], edge.step) if moves and edge.step else paths[node]
+            queue.append(edge.end)
+    return paths
