@@ -1,0 +1,1 @@
+"""Pattern IR to code."""

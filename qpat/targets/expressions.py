@@ -1,0 +1,227 @@
+"""Expressions of the IR as Python text, over the functions of relay_support.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from qpat.semantics import ir
+from qpat.semantics.ir import Kind
+from qpat.targets.layout import string
+
+# Python's precedence, the loosest first.
+_CONDITIONAL, _OR, _AND, _NOT, _COMPARE, _ADD, _MULTIPLY, _SIGN, _POWER, _ATOM = range(10)
+_ARITHMETIC = {
+    "+": _ADD,
+    "-": _ADD,
+    "*": _MULTIPLY,
+    "/": _MULTIPLY,
+    "%": _MULTIPLY,
+    "**": _POWER,
+}
+_SCALARS = frozenset([Kind.BOOL, Kind.INT, Kind.TEXT])
+_COMPARISONS = frozenset(["==", "!=", "<=", ">=", "<", ">"])
+
+
+@dataclass(frozen=True)
+class Variables:
+    """What the pattern's names are called in the record function: values, calls, and locals."""
+
+    values: Mapping[str, str]
+    calls: Mapping[str, str]
+    locals: Mapping[str, str]
+
+
+def python(expression: ir.Expression, variables: Variables) -> str:
+    """Python text of an expression."""
+    return _Writer(variables).text(expression)[0]
+
+
+class _Writer:
+    """`elementwise` comparisons give an array (inside `any` and `all`), others one truth value."""
+
+    def __init__(self, variables: Variables, elementwise: bool = False) -> None:
+        self.variables = variables
+        self.elementwise = elementwise
+
+    def at(self, expression: ir.Expression, precedence: int) -> str:
+        """Text in brackets where its operator binds less than `precedence`."""
+        text, own = self.text(expression)
+        return text if own >= precedence else f"({text})"
+
+    def text(  # noqa: C901 - one case for each kind of node
+        self, node: ir.Expression
+    ) -> tuple[str, int]:
+        """Python text of a node and the precedence of its operator."""
+        match node:
+            case ir.Number():
+                negative = isinstance(node.value, int | float) and node.value < 0
+                text = string(node.value) if isinstance(node.value, str) else repr(node.value)
+                return text, _SIGN if negative else _ATOM
+            case ir.ReadMember():
+                return self._member(node), _ATOM
+            case ir.ReadAttribute():
+                return f"{self.variables.calls[node.name]}.attrs.{node.attribute}", _ATOM
+            case ir.ReadLocal():
+                return self.variables.locals[node.name], _ATOM
+            case ir.ReadValue():
+                return self._value_variable(node.name), _ATOM
+            case ir.IsPresent():
+                return self._present(node)
+            case ir.Operation():
+                return self._operation(node)
+            case ir.Contained():
+                return self._contained(node)
+            case ir.Conditional():
+                then = self.at(node.then, _OR)
+                condition, otherwise = self.at(node.condition, _OR), self.text(node.otherwise)[0]
+                return f"{then} if {condition} else {otherwise}", _CONDITIONAL
+            case ir.Subscript():
+                return self._subscript(node), _ATOM
+            case ir.Sequence():
+                return self._sequence(node), _ATOM
+            case ir.Function():
+                return self._function(node)
+
+    # ---- reads ----
+    def _value_variable(self, name: str) -> str:
+        return self.variables.values.get(name) or self.variables.calls[name]
+
+    def _member(self, node: ir.ReadMember) -> str:
+        variable = self._value_variable(node.name)
+        if node.many:
+            return f"[each.{node.member} for each in {variable}]"
+        return f"{variable}.{node.member}"
+
+    def _present(self, node: ir.IsPresent) -> tuple[str, int]:
+        if node.member == "value":
+            return f"{self._value_variable(node.name)}.is_constant", _ATOM
+        variable = self.variables.calls.get(node.name) or self.variables.values[node.name]
+        return f"{variable} is not None", _COMPARE
+
+    def _number(self, node: ir.Expression, precedence: int) -> str:
+        """An operand to calculate with: what was read from the graph is widened first."""
+        read = isinstance(node, ir.ReadMember | ir.ReadAttribute | ir.ReadLocal | ir.Subscript)
+        if (read and node.kind not in (Kind.INT, Kind.FLOAT)) or isinstance(node, ir.Sequence):
+            return f"number({self.text(node)[0]})"
+        return self.at(node, precedence)
+
+    # ---- operators ----
+    def _operation(self, node: ir.Operation) -> tuple[str, int]:
+        if node.operator in _ARITHMETIC:
+            return self._arithmetic(node)
+        if node.operator in _COMPARISONS:
+            return self._comparison(node)
+        first = node.operands[0]
+        if node.operator == "minus":
+            return f"-{self._number(first, _SIGN)}", _SIGN
+        if node.operator == "not":
+            return f"not {self.at(first, _NOT)}", _NOT
+        if node.operator == "??":
+            return self._default(node)
+        if node.operator == "=>":
+            return f"not {self.at(first, _COMPARE)} or {self.at(node.operands[1], _OR)}", _OR
+        precedence = _AND if node.operator == "and" else _OR
+        parts = [self.at(operand, precedence + 1) for operand in node.operands]
+        return f" {node.operator} ".join(parts), precedence
+
+    def _arithmetic(self, node: ir.Operation) -> tuple[str, int]:
+        precedence = _ARITHMETIC[node.operator]
+        left, right = node.operands
+        if node.operator == "**":
+            text = f"{self._number(left, _ATOM)}**{self._number(right, _SIGN)}"
+            simple = all(isinstance(each, ir.Number | ir.ReadLocal) for each in node.operands)
+            return (text if simple else text.replace("**", " ** ", 1)), precedence
+        first = self._number(left, precedence)
+        return f"{first} {node.operator} {self._number(right, precedence + 1)}", precedence
+
+    def _comparison(self, node: ir.Operation) -> tuple[str, int]:
+        left, right = node.operands
+        if self.elementwise:
+            first, second = self._number(left, _ADD), self._number(right, _ADD)
+            return f"{first} {node.operator} {second}", _COMPARE
+        if {left.kind, right.kind} <= _SCALARS:
+            return f"{self.at(left, _ADD)} {node.operator} {self.at(right, _ADD)}", _COMPARE
+        relation = string(node.operator)
+        return f"holds({self.text(left)[0]}, {relation}, {self.text(right)[0]})", _ATOM
+
+    def _default(self, node: ir.Operation) -> tuple[str, int]:
+        tests = [f"{self._guard(name)} is not None" for name in node.needs]
+        first = self.at(node.operands[0], _OR)
+        return (
+            f"{first} if {' and '.join(tests)} else {self.text(node.operands[1])[0]}",
+            _CONDITIONAL,
+        )
+
+    def _guard(self, name: str) -> str:
+        return self.variables.calls.get(name) or self.variables.values[name]
+
+    def _contained(self, node: ir.Contained) -> tuple[str, int]:
+        if isinstance(node.container, tuple):
+            first, last = node.container
+            if {node.value.kind, first.kind, last.kind} == {Kind.INT}:
+                parts = [self.at(each, _ADD) for each in (first, node.value, last)]
+                text, precedence = " <= ".join(parts), _COMPARE
+            else:
+                value = self.text(node.value)[0]
+                text = f"between({value}, {self.text(first)[0]}, {self.text(last)[0]})"
+                precedence = _ATOM
+        else:
+            text = f"contained({self.text(node.value)[0]}, {self.text(node.container)[0]})"
+            precedence = _ATOM
+        if not node.negated:
+            return text, precedence
+        return f"not {text if precedence > _NOT else f'({text})'}", _NOT
+
+    # ---- the rest ----
+    def _subscript(self, node: ir.Subscript) -> str:
+        value = self.at(node.value, _ATOM)
+        if node.index is not None:
+            return f"{value}[{self.text(node.index)[0]}]"
+        start = "" if node.start is None else self.text(node.start)[0]
+        stop = "" if node.stop is None else self.text(node.stop)[0]
+        return f"{value}[{start}:{stop}]"
+
+    def _sequence(self, node: ir.Sequence) -> str:
+        items = [self.text(element)[0] for element in node.elements]
+        if node.bracket == "[":
+            return f"[{', '.join(items)}]"
+        return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
+
+    def _function(self, node: ir.Function) -> tuple[str, int]:
+        if node.name in ("any", "all"):
+            inner = _Writer(self.variables, elementwise=True).text(node.arguments[0])[0]
+            return f"bool(np.{node.name}({inner}))", _ATOM
+        return _FUNCTIONS[node.name](self, node.arguments), _ATOM
+
+    def plain(self, arguments: tuple[ir.Expression, ...]) -> str:
+        return ", ".join(self.text(argument)[0] for argument in arguments)
+
+
+def _extreme(name: str, pairwise: str) -> Callable[[_Writer, tuple[ir.Expression, ...]], str]:
+    def write(writer: _Writer, arguments: tuple[ir.Expression, ...]) -> str:
+        numbers = [writer._number(argument, _CONDITIONAL) for argument in arguments]
+        text = numbers[0]
+        if len(numbers) == 1:
+            return f"np.{name}({text})"
+        for other in numbers[1:]:
+            text = f"np.{pairwise}({text}, {other})"
+        return text
+
+    return write
+
+
+_FUNCTIONS: dict[str, Callable[[_Writer, tuple[ir.Expression, ...]], str]] = {
+    "rank": lambda writer, arguments: f"len({writer.plain(arguments)}.shape)",
+    "size": lambda writer, arguments: f"size({writer.plain(arguments)})",
+    "pads": lambda writer, arguments: f"pads({writer.plain(arguments)})",
+    "axes": lambda writer, arguments: f"axes({writer.plain(arguments)})",
+    "abs": lambda writer, arguments: f"abs({writer._number(arguments[0], _CONDITIONAL)})",
+    "min": _extreme("min", "minimum"),
+    "max": _extreme("max", "maximum"),
+    "sum": lambda writer, arguments: f"np.sum({writer._number(arguments[0], _CONDITIONAL)})",
+    "same": lambda writer, arguments: f"same({writer.plain(arguments)})",
+    "close": lambda writer, arguments: f"close({writer.plain(arguments)})",
+    "limits": lambda writer, arguments: f"limits({writer.plain(arguments)})",
+    "f32": lambda writer, arguments: f"np.float32({writer.plain(arguments)})",
+}
