@@ -62,6 +62,7 @@ class Space:
         self.scale = agreed(scale, "scale")
         self.zero_point = agreed(zero_point, "zero point")
         self.inherited_axis: Optional[int] = None
+        self.is_disputed = False
 
     def fill(self, slot: str, value: Any) -> None:
         """Sets a slot that the row leaves open."""
@@ -168,18 +169,23 @@ class Match:
         return None if value is None else value.tensor(self.inputs)
 
     def inherit(self, value: Value) -> None:
-        """Fills what the row leaves open from the analysis of the whole module."""
-        found = self.inherited(value.expr)
-        if found is None:
+        """Fills what the row leaves open from the analysis of the whole module.
+
+        Where the match and the module around it disagree nothing is known: the record must not
+        take sides.
+        """
+        found, space = self.inherited(value.expr), value.space
+        if found is None or space.is_disputed:
             return
-        space = value.space
         for slot in ("scale", "zero_point"):
             bound, inherited = getattr(space, slot), getattr(found, slot)
-            if bound is not None and inherited is not None and not same_value(bound, inherited):
-                raise Refused(f"its {slot} is {bound} here and {inherited} in the module around it")
-            if bound is None and inherited is not None:
-                setattr(space, slot, scalar_or_vector(np.asarray(inherited)))
+            if bound is None:
+                setattr(space, slot, inherited)
+            elif inherited is not None and not same_value(bound, inherited):
+                space.is_disputed = True
         space.inherited_axis = found.axis
+        if space.is_disputed:
+            space.scale = space.zero_point = None
 
 
 class Row(NamedTuple):

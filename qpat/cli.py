@@ -1,0 +1,150 @@
+"""The command line. Results go to stdout, findings and progress to stderr.
+
+Exit status: 0 fine, 1 findings in what was given, 2 the command was used wrongly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from qpat.compiler import check_source, compile_file, open_source
+from qpat.diagnostics import Diagnostic, QpatError, Severity, render_all
+from qpat.files import write_atomically
+
+FINE, FINDINGS, WRONG_USE = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status. Wrong use exits through argparse with 2."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except QpatError as error:
+        _print_findings(error.diagnostics)
+        return FINDINGS
+    except BrokenPipeError:
+        # Whoever read our output has had enough (`qpat … | head`).
+        sys.stderr.close()
+        return FINE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="qpat", description="Quantized operator patterns for TVM Relay.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"qpat {_version()}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    check = commands.add_parser("check", help="look for faults in .qpat files; needs no TVM")
+    check.add_argument("files", nargs="+", metavar="FILE")
+    check.set_defaults(command=_check)
+
+    compile_ = commands.add_parser("compile", help="write the Python module of a .qpat file")
+    compile_.add_argument("file", metavar="FILE")
+    compile_.add_argument("-o", "--output", metavar="OUT", help="where to (default: stdout)")
+    compile_.set_defaults(command=_compile)
+
+    partition = commands.add_parser(
+        "partition", help="apply patterns to a model and show what they find"
+    )
+    partition.add_argument("model", metavar="MODEL", help=".tflite, .onnx or Relay text (.relay)")
+    partition.add_argument("--patterns", required=True, metavar="FILE", help="a .qpat file")
+    partition.add_argument("--json", metavar="OUT", help="write matches and host operators there")
+    partition.add_argument("--relay", metavar="OUT", help="write the module with composites there")
+    partition.add_argument(
+        "--regions", metavar="OUT", help="write the module after PartitionGraph there"
+    )
+    partition.set_defaults(command=_partition)
+    return parser
+
+
+def _version() -> str:
+    try:
+        return version("qpat")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _print_findings(findings: Sequence[Diagnostic]) -> None:
+    if findings:
+        print(render_all(findings), file=sys.stderr)
+
+
+def _progress() -> Callable[[str], None]:
+    """Says what is being done and how long the last step took, on stderr."""
+    start = time.monotonic()
+
+    def say(step: str) -> None:
+        print(f"[{time.monotonic() - start:5.1f} s] {step}", file=sys.stderr, flush=True)
+
+    return say
+
+
+# ---- commands ---------------------------------------------------------------------------
+
+
+def _check(options: argparse.Namespace) -> int:
+    status = FINE
+    for path in options.files:
+        try:
+            _, found = check_source(open_source(path))
+        except QpatError as error:
+            found = error.diagnostics
+        _print_findings(found)
+        if any(finding.severity is Severity.ERROR for finding in found):
+            status = FINDINGS
+        else:
+            print(f"{path}: fine")
+    return status
+
+
+def _compile(options: argparse.Namespace) -> int:
+    compiled = compile_file(options.file)
+    _print_findings(compiled.warnings)
+    if options.output is None:
+        sys.stdout.write(compiled.text)
+        return FINE
+    write_atomically(options.output, compiled.text)
+    patterns = compiled.module.patterns
+    rows = sum(len(pattern.rows) for pattern in patterns)
+    print(f"{options.output}: {len(patterns)} patterns, {rows} rows")
+    return FINE
+
+
+def _partition(options: argparse.Namespace) -> int:
+    compiled = compile_file(options.patterns)
+    _print_findings(compiled.warnings)
+    say = _progress()
+    say("loading TVM")
+    from qpat.relay.environment import require_relay
+
+    require_relay()
+    from qpat.relay.partition import partition
+    from qpat.relay.report import as_text
+    from qpat.relay.text import relay_text
+
+    result = partition(options.model, compiled, progress=say)
+    # All texts are made before the first is written: a fault in one leaves no other behind.
+    texts: dict[str, str] = {}
+    if options.json is not None:
+        texts[options.json] = json.dumps(result.to_json(), indent=1) + "\n"
+    if options.relay is not None:
+        texts[options.relay] = relay_text(result.module)
+    if options.regions is not None:
+        texts[options.regions] = relay_text(result.regions())
+    for path, text in texts.items():
+        write_atomically(path, text)
+    say("done")
+    print(as_text(result))
+    for path in texts:
+        print(f"wrote {path}")
+    return FINE

@@ -1,0 +1,1 @@
+"""Pattern IR on Relay modules: import, match, partition."""

@@ -1,0 +1,147 @@
+"""A partition as JSON and as a table to read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from qpat.relay.partition import Match, Partition
+
+
+def as_json(partition: Partition) -> dict[str, Any]:
+    """Plain numbers, lists and strings; unknown parameters are None. See docs/partition.md."""
+    return {
+        "compiler": partition.compiler,
+        "matches": [_match_json(match) for match in partition.matches],
+        "host": [
+            {"op": host.op, "reason": host.reason, "location": host.location}
+            for host in partition.host
+        ],
+        "conflicts": [
+            {"first": _parameters_json(each.first), "second": _parameters_json(each.second)}
+            for each in partition.conflicts
+        ],
+    }
+
+
+def _match_json(match: Match) -> dict[str, Any]:
+    return {
+        "composite": match.composite,
+        "pattern": match.pattern,
+        "form": match.form,
+        "location": match.location,
+        "tensors": {port: _port_json(tensor) for port, tensor in match.tensors.items()},
+        "params": {name: _plain(value) for name, value in match.params.items()},
+    }
+
+
+def _port_json(tensor: Any) -> Any:
+    if isinstance(tensor, tuple):
+        return [_port_json(each) for each in tensor]
+    if tensor is None:
+        return None
+    return {
+        "dtype": tensor.dtype,
+        "shape": list(tensor.shape),
+        "input": tensor.input,
+        **_parameters_json(tensor),
+    }
+
+
+def _parameters_json(parameters: Any) -> dict[str, Any]:
+    return {
+        "scale": _plain(parameters.scale),
+        "zero_point": _plain(parameters.zero_point),
+        "axis": parameters.axis,
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, tuple | list):
+        return [_plain(each) for each in value]
+    return value
+
+
+# ---- text ------------------------------------------------------------------------------------
+
+
+def as_text(partition: Partition) -> str:
+    """Every composite with its tensors, then what stays on the host, grouped."""
+    lines: list[str] = []
+    for number, match in enumerate(partition.matches, start=1):
+        form = f" (form {match.form})" if match.form is not None else ""
+        place = f"  {match.location}" if match.location else ""
+        lines.append(f"{number:3}. {match.composite}{form}{place}")
+        lines += [f"       {line}" for line in _tensor_lines(match.tensors)]
+    lines += ["", *_summary(partition)]
+    return "\n".join(lines)
+
+
+def _tensor_lines(tensors: Mapping[str, Any]) -> list[str]:
+    rows: list[tuple[str, ...]] = []
+    for port, tensor in tensors.items():
+        many = tensor if isinstance(tensor, tuple) else (tensor,)
+        for index, each in enumerate(many):
+            name = f"{port}[{index}]" if isinstance(tensor, tuple) else port
+            if each is not None:
+                rows.append((name, each.dtype, _shape(each.shape), *_quantization(each)))
+    return _aligned(rows)
+
+
+def _shape(shape: Iterable[int | None]) -> str:
+    return "x".join("?" if size is None else str(size) for size in shape) or "scalar"
+
+
+def _quantization(tensor: Any) -> tuple[str, str]:
+    """Scale and zero point in words; per-channel ones as their number and range."""
+    if tensor.dtype.startswith(("float", "bfloat", "bool")):
+        return "", ""
+    if tensor.scale is None:
+        zero_point = "" if tensor.zero_point is None else f"zero point {tensor.zero_point}"
+        return "scale unknown", zero_point
+    scale = f"scale {tensor.scale:.6g}" if np.ndim(tensor.scale) == 0 else _vector(tensor)
+    return scale, f"zero point {_some(tensor.zero_point)}"
+
+
+def _vector(tensor: Any) -> str:
+    least, most = np.min(tensor.scale), np.max(tensor.scale)
+    return f"{len(tensor.scale)} scales {least:.3g} to {most:.3g} along axis {tensor.axis}"
+
+
+def _some(zero_point: Any) -> str:
+    if np.ndim(zero_point) == 0:
+        return str(zero_point)
+    least, most = np.min(zero_point), np.max(zero_point)
+    return str(least) if least == most else f"{least} to {most}"
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    if not rows:
+        return []
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _summary(partition: Partition) -> list[str]:
+    composites = Counter(match.composite for match in partition.matches)
+    counted = ", ".join(f"{count} {name}" for name, count in sorted(composites.items()))
+    lines = [f"{len(partition.matches)} composites: {counted}" if composites else "no composites"]
+    if partition.conflicts:
+        lines.append(f"{len(partition.conflicts)} values have contradictory parameters")
+    if not partition.host:
+        return [*lines, "nothing stays on the host"]
+    groups = Counter((host.op, host.reason) for host in partition.host)
+    rows: list[tuple[str, ...]] = [
+        (f"{count}x", op, reason) for (op, reason), count in sorted(groups.items())
+    ]
+    head = f"{len(partition.host)} operators stay on the host:"
+    return [*lines, head, *(f"  {line}" for line in _aligned(rows))]
