@@ -57,7 +57,12 @@ def _parser() -> argparse.ArgumentParser:
         "partition", help="apply patterns to a model and show what they find"
     )
     partition.add_argument("model", metavar="MODEL", help=".tflite, .onnx or Relay text (.relay)")
-    partition.add_argument("--patterns", required=True, metavar="FILE", help="a .qpat file")
+    partition.add_argument(
+        "--patterns",
+        required=True,
+        metavar="FILE",
+        help="a .qpat file, or a name of the library, such as tflite",
+    )
     partition.add_argument("--json", metavar="OUT", help="write matches and host operators there")
     partition.add_argument("--relay", metavar="OUT", help="write the module with composites there")
     partition.add_argument(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qpat.diagnostics import Diagnostic, Findings, QpatError, failure
+from qpat.resources import library_file, library_names
 from qpat.semantics import ir
 from qpat.semantics.lower import lower
 from qpat.source import Source, read_source
@@ -46,12 +47,24 @@ def compile_file(path: str | Path) -> Compiled:
     return compile_source(open_source(path))
 
 
+def _library_path(path: str | Path) -> str | Path:
+    """A bare name means a file of the library, unless there is a file of that name."""
+    name = f"{path}.qpat"
+    is_library = name in library_names() and not Path(path).exists()
+    return library_file(name) if is_library else path
+
+
 def open_source(path: str | Path) -> Source:
-    """Reads a .qpat file. Raises QpatError (QP004) where it cannot be read."""
+    """Reads a .qpat file, or one of the library by its bare name (`tflite`).
+
+    Raises QpatError (QP004) where it cannot be read.
+    """
     try:
-        return read_source(path)
+        return read_source(_library_path(path))
     except FileNotFoundError:
-        raise failure("QP004", "no such file", place=str(path)) from None
+        library = ", ".join(f"`{name.removesuffix('.qpat')}`" for name in library_names())
+        hint = f"files of the library have bare names: {library}"
+        raise failure("QP004", "no such file", place=str(path), hint=hint) from None
     except IsADirectoryError:
         raise failure("QP004", "this is a folder, not a .qpat file", place=str(path)) from None
     except UnicodeDecodeError as error:

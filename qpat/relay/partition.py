@@ -195,12 +195,12 @@ def _host(generated: ModuleType, call: Any) -> HostOperator:
 
 def _reason(generated: ModuleType, call: Any) -> str:
     name = call.op.name
+    if not any(_is_integer_type(each.checked_type) for each in (call, *call.args)):
+        return "not quantized"
     refused = generated.refusals(call)
     if refused:
         composite, reason = refused[0]
         return f"{composite}: {reason}"
-    if not any(_is_integer_type(each.checked_type) for each in (call, *call.args)):
-        return "not quantized"
     if all(name not in row.operators for row in generated.ROWS):
         return "in no pattern"
     return "no pattern fits"

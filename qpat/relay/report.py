@@ -76,11 +76,16 @@ def as_text(partition: Partition) -> str:
     lines: list[str] = []
     for number, match in enumerate(partition.matches, start=1):
         form = f" (form {match.form})" if match.form is not None else ""
-        place = f"  {match.location}" if match.location else ""
+        place = f"  {_short(match.location)}" if match.location else ""
         lines.append(f"{number:3}. {match.composite}{form}{place}")
         lines += [f"       {line}" for line in _tensor_lines(match.tensors)]
     lines += ["", *_summary(partition)]
     return "\n".join(lines)
+
+
+def _short(location: str) -> str:
+    """The last of the names that TFLite joins when it fuses operators."""
+    return location.rsplit(";", 1)[-1]
 
 
 def _tensor_lines(tensors: Mapping[str, Any]) -> list[str]:

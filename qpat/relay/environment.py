@@ -1,0 +1,199 @@
+"""The TVM that is installed: finding it, and putting what it says into one line."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from typing import Any
+
+from qpat.diagnostics import QpatError, failure
+
+RELAY_HINT = (
+    'pip install "qpat[relay]" on Python 3.10 (Linux, x86-64), '
+    "or use your own build of TVM 0.9 to 0.19"
+)
+# What pip is to be asked for. TVM's ONNX frontend imports onnx.mapping, which onnx 1.19 removed.
+REQUIREMENTS = {"onnx": "onnx>=1.16,<1.19", "tflite": "tflite>=2.18,<3", "numpy": "numpy<2"}
+
+# TVM numbers its levels: 10 a bug, 20 an error, 30 a warning, 40 a note, 50 help.
+_ERROR = 20
+_LONGEST = 300
+_NOISE = re.compile(
+    r"\s*$|Traceback|Stack trace:|-{5,}|\s*\d+: |An error occurred during the execution of TVM"
+    r"|For more information, please see"
+)
+_FRAME = re.compile(r'\s*File ".*", line \d+')
+_PREFIX = re.compile(r"^(?:(?:\w*Error|tvm):\s*)+")
+_CHECK = re.compile(r"^Check failed: \(.*?\) is false:\s*")
+
+
+# ---- finding it ----------------------------------------------------------------------------------
+
+
+def require_relay() -> Any:
+    """The module `tvm`, with `tvm.relay` imported.
+
+    Raises QP301 where there is no TVM or one that cannot be imported, QP302 where it has no Relay
+    (0.20 and later), and QP303 where a package that it needs is missing.
+    """
+    if importlib.util.find_spec("tvm") is None:
+        raise failure("QP301", "this needs TVM, which is not installed", hint=RELAY_HINT)
+    tvm = _import("tvm")
+    version = getattr(tvm, "__version__", None)
+    if version is None:
+        places = ", ".join(getattr(tvm, "__path__", ["?"]))
+        message = f"what Python finds as `tvm` is not TVM but {places}"
+        raise failure("QP301", message, hint=f"rename that, or: {RELAY_HINT}")
+    if importlib.util.find_spec("tvm.relay") is None:
+        message = f"TVM {version} has no Relay: it was removed in TVM 0.20"
+        raise failure("QP302", message, hint=RELAY_HINT)
+    _import("tvm.relay")
+    return tvm
+
+
+def relay_parser() -> Any:
+    """The module whose `parse` and `parse_expr` read Relay text; it moved in TVM 0.13."""
+    relay = require_relay().relay
+    return relay if hasattr(relay, "parse_expr") else importlib.import_module("tvm.parser")
+
+
+def require_package(name: str, purpose: str) -> Any:
+    """The module of a package that `purpose` needs, such as "reading a TFLite model".
+
+    Raises QP303 where it is missing or cannot be imported.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise missing_package(name, purpose, error) from None
+
+
+def missing_package(name: str, purpose: str, error: ImportError) -> QpatError:
+    """The error for a package that `purpose` needs and that is missing or of a wrong version."""
+    needed = REQUIREMENTS.get(name, name)
+    message = f"{purpose} needs the Python package {name}, which is not installed"
+    if getattr(error, "name", None) != name and importlib.util.find_spec(name) is not None:
+        message = f"{purpose} does not work with {_installed(name)}: {meaning(error)}"
+    return failure("QP303", message, hint=f'pip install "{needed}"')
+
+
+def _installed(name: str) -> str:
+    try:
+        return f"{name} {importlib.metadata.version(name)}"
+    except importlib.metadata.PackageNotFoundError:
+        return name
+
+
+def _import(name: str) -> Any:
+    try:
+        # Results go to stdout; what a TVM prints when it is imported is none.
+        with redirect_stdout(sys.stderr):
+            return importlib.import_module(name)
+    except ImportError as error:
+        package = _missing_in(error)
+        if package is not None:
+            raise missing_package(package, "TVM", error) from None
+        raise _broken(error) from None
+    # A half-built TVM, or one built for another NumPy, fails in any way there is.
+    except Exception as error:
+        raise _broken(error) from None
+
+
+def _missing_in(error: ImportError) -> str | None:
+    """The package whose absence made an import of TVM fail."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        root = error.name.partition(".")[0]
+        return None if root == "tvm" else root
+    named = re.match(r"The (\w+) package must be installed", str(error))
+    return named.group(1) if named else None
+
+
+def _broken(error: Exception) -> QpatError:
+    hint = RELAY_HINT
+    if isinstance(error, OSError) and error.filename == ".pkl_memoize_py3":
+        hint = "TVM makes this folder wherever it is imported: run in a folder that can be written"
+    return failure("QP301", f"TVM cannot be imported: {meaning(error)}", hint=hint)
+
+
+# ---- listening to it -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """One diagnostic of TVM. Line and column count from 1; they are None where it gave none."""
+
+    message: str
+    line: int | None = None
+    column: int | None = None
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The errors among TVM's last diagnostics."""
+
+    errors: list[Complaint] = field(default_factory=list)
+
+
+@contextmanager
+def listening() -> Iterator[Heard]:
+    """While this lasts TVM renders no diagnostics (they are in the result) and leaves stdout alone.
+
+    Warnings that something is deprecated are TVM's calls into NumPy, onnx and itself, which nobody
+    who uses it can mend: they are left out. Every other warning still comes.
+    """
+    tvm = require_relay()
+    diagnostics = tvm.ir.diagnostics
+    before = tvm.get_global_func("diagnostics.OverrideRenderer", allow_missing=True)
+    heard = Heard()
+    # It is called for every context, also where nothing is wrong.
+    diagnostics.override_renderer(lambda context: _hear(context, heard))
+    try:
+        with redirect_stdout(sys.stderr), warnings.catch_warnings():
+            for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+                warnings.simplefilter("ignore", category)
+            yield heard
+    finally:
+        diagnostics.override_renderer(None)
+        if before is not None:
+            tvm.register_func("diagnostics.OverrideRenderer", before, override=True)
+
+
+def _hear(context: Any, heard: Heard) -> None:
+    errors = [found for found in context.diagnostics if int(found.level) <= _ERROR]
+    if errors:
+        # Those before were of something that TVM tried and got over.
+        heard.errors[:] = [_complaint(found) for found in errors]
+
+
+def _complaint(diagnostic: Any) -> Complaint:
+    span = diagnostic.span
+    place = (None, None) if span is None else (int(span.line), int(span.column))
+    return Complaint(_one_line(str(diagnostic.message)), *place)
+
+
+def reason(error: BaseException, heard: Heard) -> str:
+    """Why something failed, in one line: the diagnostic that an error points to, or its meaning."""
+    points = type(error).__name__ == "DiagnosticError" and heard.errors
+    return heard.errors[0].message if points else meaning(error)
+
+
+def meaning(error: BaseException) -> str:
+    """What an error says, in one line without a backtrace. TVM puts its C++ one into the text."""
+    lines = str(error).splitlines()
+    frames = [index for index, line in enumerate(lines) if _FRAME.match(line)]
+    said = lines[frames[-1] + 1 :] if frames else lines
+    text = _one_line(" ".join(line for line in said if not _NOISE.match(line)))
+    text = _CHECK.sub("", _PREFIX.sub("", text))
+    return text or type(error).__name__
+
+
+def _one_line(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

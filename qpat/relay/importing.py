@@ -1,0 +1,434 @@
+"""Model files to Relay modules: TFLite, ONNX, Relay text, and TVM's JSON.
+
+Whatever is wrong with a file is one QpatError: QP310 it cannot be read, QP311 it is no model of the
+kind its name says, QP312 TVM's frontend cannot import it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qpat.diagnostics import QpatError, failure
+from qpat.relay.environment import (
+    Heard,
+    listening,
+    meaning,
+    missing_package,
+    reason,
+    relay_parser,
+    require_package,
+    require_relay,
+)
+
+Progress = Callable[[str], None]
+
+_OTHER_TVM = (
+    "if another version of TVM imports it, write that module with tvm.ir.save_json and give qpat "
+    "the .json file"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ImportedModel:
+    """A module as the frontend gave it, the parameters that are not in it, and where it is from."""
+
+    module: Any = field(repr=False)
+    params: dict[str, Any] = field(repr=False)
+    source: str
+
+
+def import_model(path: str | Path, progress: Progress | None = None) -> ImportedModel:
+    """Imports a model by the suffix of its file: .tflite, .onnx, .relay, .rly, .txt or .json.
+
+    `progress` is told of each step that may take long. A symbolic batch size of ONNX becomes 1.
+    Raises QP301 to QP303 where TVM or a package is missing, and QP310 to QP312.
+    """
+    path = Path(path)
+    data = _read(path)
+    read = _READERS.get(path.suffix.lower())
+    if read is None:
+        message = f"qpat reads no models of the kind `{path.suffix}`"
+        raise failure("QP311", message, place=str(path), hint=f"it reads {', '.join(_READERS)}")
+    require_relay()
+    return read(path, data, progress or (lambda text: None))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise failure("QP310", f"cannot read the model: {why}", place=str(path)) from None
+    if not data:
+        raise _no_model(path, "the file is empty")
+    if data.startswith(b"version https://git-lfs"):
+        message = "this is not the model but what Git LFS keeps in its place"
+        raise _no_model(path, message, hint="git lfs pull")
+    return data
+
+
+def _no_model(path: Path, message: str, hint: str | None = None) -> QpatError:
+    return failure("QP311", message, place=str(path), hint=hint)
+
+
+# ---- what frontends say --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Cause:
+    """A known reason why a frontend fails: how to tell it, what it means and what helps.
+
+    `says` is searched in the frontend's message. Its groups and the operator at which the frontend
+    was can be named in `means`.
+    """
+
+    says: str
+    means: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class _Frontend:
+    """A frontend, what it is known to fail on, and the function and its variable that hold the
+    name of the operator which it converts."""
+
+    name: str
+    causes: tuple[_Cause, ...]
+    function: str
+    variable: str
+
+    def failure(self, path: Path, error: Exception, heard: Heard) -> QpatError:
+        """The error that says why this frontend could not import a model."""
+        said = reason(error, heard)
+        operator = _local(error, self.function, self.variable)
+        for cause in self.causes:
+            found = re.search(cause.says, f"{type(error).__name__}: {said}")
+            if found is not None:
+                means = cause.means.format(*found.groups(), operator=operator or "an operator")
+                return self.refusal(path, means, cause.hint)
+        means = f"{operator}: {said}" if operator else said
+        return self.refusal(path, means, _OTHER_TVM)
+
+    def refusal(self, path: Path, means: str, hint: str) -> QpatError:
+        message = f"TVM's {self.name} frontend cannot import this model: {means}"
+        return failure("QP312", message, place=str(path), hint=hint)
+
+
+def _local(error: BaseException, function: str, variable: str) -> str | None:
+    """The value that a variable had where the error passed through a function of that name."""
+    traceback = error.__traceback__
+    value = None
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if frame.f_code.co_name == function:
+            value = frame.f_locals.get(variable)
+        traceback = traceback.tb_next
+    return value if isinstance(value, str) else None
+
+
+# ---- TFLite --------------------------------------------------------------------------------------
+
+_TFLITE = _Frontend(
+    "TFLite",
+    (
+        _Cause(
+            r"operators are not supported in frontend TFLite: (.*?)(?= The following|$)",
+            "it does not know the operator {0}",
+            "convert the model without it, for instance by writing the layer with other operators",
+        ),
+        _Cause(
+            r"dynamic range quantization: (.*?)\. If you",
+            "only the weights of {0} are quantized (dynamic range quantization)",
+            "convert it with full integer quantization: give the converter a representative_dataset"
+            " and set inference_input_type and inference_output_type to int8",
+        ),
+        _Cause(
+            r"Expr is not a constant scalar",
+            "{operator} has one scale per channel, and TVM takes a single one",
+            "TensorFlow 2.19 and later quantize dense layers so; set converter."
+            "_experimental_disable_per_channel_quantization_for_dense_layers = True",
+        ),
+        _Cause(
+            r"quantized UNIDIRECTIONALSEQUENCELSTM",
+            "it does not support the fused LSTM in integers",
+            "convert the Keras layer with unroll=True",
+        ),
+        _Cause(
+            r"(?i)TFLite quantized (\w+) operator is not supported",
+            "it does not support {0} in integers",
+            "leave that layer out of the model, or write it with other operators",
+        ),
+        _Cause(
+            r"^KeyError: '(.*)'",
+            "{operator} has a constant operand, `{0}`, where TVM expects a computed one",
+            "write a product with a constant as a dense layer",
+        ),
+        _Cause(
+            r"only support one subgraph",
+            "it has more than one subgraph (control flow)",
+            "convert the model without loops and conditions: unroll recurrent layers",
+        ),
+    ),
+    "convert_op_to_relay",
+    "op_code_str",
+)
+
+
+def _read_tflite(path: Path, data: bytes, progress: Progress) -> ImportedModel:
+    if data[4:8] != b"TFL3":
+        raise _no_model(path, "this is no TFLite model: bytes 4 to 8 are not TFL3")
+    tflite = require_package("tflite", "reading a TFLite model")
+    # A flatbuffer is read where it is used; what is damaged shows up anywhere, as anything.
+    try:
+        model = _tflite_root(tflite, data)
+        _check_tflite(model, len(data))
+    except Exception:
+        raise _damaged(path) from None
+    from tvm import relay
+
+    progress(f"importing {path.name}")
+    with listening() as heard:
+        try:
+            module, params = relay.frontend.from_tflite(model)
+        except Exception as error:
+            if _is_damage(error):
+                raise _damaged(path) from None
+            raise _TFLITE.failure(path, error, heard) from None
+    return ImportedModel(module, dict(params), f"TFLite model {path}")
+
+
+def _damaged(path: Path) -> QpatError:
+    return _no_model(path, "this TFLite model is damaged or cut off")
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether an error is how reading beyond a flatbuffer's end, or nonsense in it, shows."""
+    return type(error).__name__ == "error" or isinstance(error, UnicodeDecodeError | IndexError)
+
+
+def _tflite_root(tflite: Any, data: bytes) -> Any:
+    # `tflite.Model` is the class, and in old releases the module that has it.
+    model = getattr(tflite.Model, "Model", tflite.Model)
+    return model.GetRootAsModel(data, 0)
+
+
+def _check_tflite(model: Any, size: int) -> None:
+    """Raises some error where what a TFLite file says of its own parts cannot be."""
+    codes = _count(model.OperatorCodesLength(), size)
+    buffers = _count(model.BuffersLength(), size)
+    for index in range(buffers):
+        model.Buffers(index).DataAsNumpy()
+    if _count(model.SubgraphsLength(), size) == 0:
+        raise ValueError("no subgraph")
+    for index in range(model.SubgraphsLength()):
+        _check_subgraph(model.Subgraphs(index), size, codes, buffers)
+
+
+def _check_subgraph(graph: Any, size: int, codes: int, buffers: int) -> None:
+    tensors = _count(graph.TensorsLength(), size)
+    for index in range(tensors):
+        tensor = graph.Tensors(index)
+        (tensor.Name() or b"").decode("utf-8")
+        tensor.ShapeAsNumpy()
+        _require(tensor.Buffer() < max(buffers, 1))
+    _check_indices(_list(graph.InputsAsNumpy()), tensors)
+    _check_indices(_list(graph.OutputsAsNumpy()), tensors)
+    for index in range(_count(graph.OperatorsLength(), size)):
+        operator = graph.Operators(index)
+        _require(operator.OpcodeIndex() < codes)
+        # An operand that is left out is -1.
+        _check_indices((i for i in _list(operator.InputsAsNumpy()) if i != -1), tensors)
+        _check_indices(_list(operator.OutputsAsNumpy()), tensors)
+
+
+def _list(vector: Any) -> list[int]:
+    # A vector that is not there is 0.
+    return [] if isinstance(vector, int) else [int(value) for value in vector]
+
+
+def _check_indices(indices: Iterable[int], length: int) -> None:
+    _require(all(0 <= index < length for index in indices))
+
+
+def _count(length: int, size: int) -> int:
+    """The length of a vector, of which each element takes four bytes of the file at least."""
+    _require(length * 4 <= size)
+    return length
+
+
+def _require(holds: bool) -> None:
+    if not holds:
+        raise ValueError("no such part")
+
+
+# ---- ONNX ----------------------------------------------------------------------------------------
+
+_ONNX = _Frontend(
+    "ONNX",
+    (
+        _Cause(
+            r"operators are not supported for frontend ONNX: (.*)",
+            "it does not know the operator {0}",
+            "export the model without it",
+        ),
+    ),
+    "_convert_operator",
+    "op_name",
+)
+_QDQ_HINT = "quantize it with quant_format=QuantFormat.QDQ (onnxruntime.quantization)"
+
+
+def _read_onnx(path: Path, data: bytes, progress: Progress) -> ImportedModel:
+    onnx = require_package("onnx", "reading an ONNX model")
+    try:
+        # From the file and not from the data: large tensors may be in files beside it.
+        model = onnx.load(str(path))
+    except Exception as error:
+        # The errors of protobuf, of which there are two implementations, and of external tensors.
+        raise _no_model(path, f"this is no ONNX model: {meaning(error)}") from None
+    if not model.graph.node:
+        raise _no_model(path, "this is no ONNX model: it has no operators")
+    from tvm import relay
+
+    shapes = _onnx_shapes(path, model, progress)
+    progress(f"importing {path.name}, with its constants folded")
+    with listening() as heard:
+        try:
+            module, params = relay.frontend.from_onnx(model, shape=shapes, freeze_params=True)
+        except ImportError as error:
+            raise missing_package("onnx", "TVM's ONNX frontend", error) from None
+        except Exception as error:
+            raise _onnx_failure(path, model, error, heard) from None
+    return ImportedModel(module, dict(params), f"ONNX model {path}")
+
+
+def _onnx_failure(path: Path, model: Any, error: Exception, heard: Heard) -> QpatError:
+    kinds = dict.fromkeys(str(node.op_type) for node in model.graph.node)
+    integer = [kind for kind in kinds if kind.startswith("QLinear") or kind == "QGemm"]
+    if not integer:
+        return _ONNX.failure(path, error, heard)
+    means = (
+        f"it is in QOperator form ({', '.join(integer)}), which this version does not import "
+        f"({reason(error, heard)})"
+    )
+    return _ONNX.refusal(path, means, _QDQ_HINT)
+
+
+def _onnx_shapes(path: Path, model: Any, progress: Progress) -> dict[str, tuple[int, ...]]:
+    """The shapes of the inputs, with 1 for a first dimension that is not fixed."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    shapes = {}
+    for value in model.graph.input:
+        if value.name not in constants:
+            shapes[value.name] = _onnx_shape(path, value, progress)
+    return shapes
+
+
+def _onnx_shape(path: Path, value: Any, progress: Progress) -> tuple[int, ...]:
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        raise _ONNX.refusal(path, f"input `{value.name}` has no shape", "export it with one")
+    shape = [int(dim.dim_value) for dim in tensor.shape.dim]
+    if shape and shape[0] <= 0:
+        name = tensor.shape.dim[0].dim_param or "?"
+        progress(f"input {value.name}: batch size {name} is taken as 1")
+        shape[0] = 1
+    for index, size in enumerate(shape):
+        if size <= 0:
+            name = tensor.shape.dim[index].dim_param or "?"
+            means = f"dimension {index} of input `{value.name}` is not fixed but `{name}`"
+            hint = "fix it: python -m onnxruntime.tools.make_dynamic_shape_fixed"
+            raise _ONNX.refusal(path, means, hint)
+    return tuple(shape)
+
+
+# ---- Relay text and JSON -------------------------------------------------------------------------
+
+_ASTEXT = "write the text with module.astext(), not with print(module)"
+_TOKEN = re.compile(r"Token\(span=.*?token_type=(\w+), data=.*\)$")
+
+
+def _read_text(path: Path, data: bytes, progress: Progress) -> ImportedModel:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise _no_model(path, "this is no Relay text: it is not UTF-8") from None
+    progress(f"reading {path.name}")
+    with listening() as heard:
+        try:
+            module = relay_parser().parse(text, str(path))
+        except Exception as error:
+            raise _text_failure(path, text, error, heard) from None
+    return _checked(path, module, "Relay text")
+
+
+def _text_failure(path: Path, text: str, error: Exception, heard: Heard) -> QpatError:
+    said = _TOKEN.sub(r"\1", reason(error, heard))
+    first = heard.errors[0] if heard.errors else None
+    place, hint = str(path), None
+    if first is not None and first.line is not None:
+        place = f"{path}:{first.line}:{first.column}"
+    if said.startswith("expected text format semantic version"):
+        said, hint = 'it does not begin with `#[version = "0.0.5"]`', _ASTEXT
+    elif "null pointer" in said:
+        said, line, hint = _undefined(text)
+        place = f"{path}:{line}"
+    return failure("QP311", f"cannot read this Relay text: {said}", place=place, hint=hint)
+
+
+def _undefined(text: str) -> tuple[str, int, str | None]:
+    """What a text uses without defining it, where TVM does not say: fault, line and hint."""
+    body, metadata, _ = text.partition("#[metadata]")
+    tensor = re.search(r"meta\[", body)
+    if tensor and not metadata:
+        line = body.count("\n", 0, tensor.start()) + 1
+        return "it refers to tensors (`meta[…]`), but they are not in it", line, _ASTEXT
+    name = r"%[A-Za-z_/][A-Za-z0-9_/]*"
+    heads = " ".join(re.findall(r"(?:fn|def\s+@[\w/]+)\s*\([^)]*", body))
+    defined = set(re.findall(rf"{name}(?=\s*[:{{])|(?:let|free_var)\s+({name})", body))
+    known = defined | set(re.findall(rf"({name})\s*:", body)) | set(re.findall(name, heads))
+    for used in re.finditer(name, body):
+        if used.group() not in known:
+            line = body.count("\n", 0, used.start()) + 1
+            return f"`{used.group()}` is not defined", line, None
+    return "it uses something that it does not define", 1, None
+
+
+def _read_json(path: Path, data: bytes, progress: Progress) -> ImportedModel:
+    import tvm
+
+    progress(f"reading {path.name}")
+    with listening() as heard:
+        try:
+            loaded = tvm.ir.load_json(data.decode("utf-8"))
+        except Exception as error:
+            message = f"this is no JSON of TVM: {reason(error, heard)}"
+            raise _no_model(path, message) from None
+    if type(loaded).__name__ == "Function":
+        loaded = tvm.IRModule.from_expr(loaded)
+    return _checked(path, loaded, "TVM's JSON")
+
+
+def _checked(path: Path, module: Any, kind: str) -> ImportedModel:
+    import tvm
+
+    if not isinstance(module, tvm.IRModule):
+        found = type(module).__name__
+        raise _no_model(path, f"{kind} of a module is needed; this is of a {found}")
+    if not len(module.functions):
+        raise _no_model(path, f"this {kind} has no function")
+    return ImportedModel(module, {}, f"{kind} {path}")
+
+
+_READERS: dict[str, Callable[[Path, bytes, Progress], ImportedModel]] = {
+    ".tflite": _read_tflite,
+    ".onnx": _read_onnx,
+    ".relay": _read_text,
+    ".rly": _read_text,
+    ".txt": _read_text,
+    ".json": _read_json,
+}
