@@ -6,14 +6,16 @@ Exit status: 0 fine, 1 findings in what was given, 2 the command was used wrongl
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from qpat.compiler import check_source, compile_file, open_source
-from qpat.diagnostics import Diagnostic, QpatError, Severity, render_all
+from qpat.diagnostics import Diagnostic, QpatError, Severity, failure, render_all
 from qpat.files import write_atomically
 
 FINE, FINDINGS, WRONG_USE = 0, 1, 2
@@ -21,20 +23,42 @@ FINE, FINDINGS, WRONG_USE = 0, 1, 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status. Wrong use exits through argparse with 2."""
+    _make_printable()
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
-        return command(options)
+        status = command(options)
+        sys.stdout.flush()
+        return status
     except QpatError as error:
         _print_findings(error.diagnostics)
         return FINDINGS
     except BrokenPipeError:
         # Whoever read our output has had enough (`qpat … | head`).
-        sys.stderr.close()
+        _forget_stdout()
         return FINE
+    except OSError as error:
+        _forget_stdout()
+        print(f"qpat: cannot write to standard output: {error.strerror}", file=sys.stderr)
+        return FINDINGS
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _make_printable() -> None:
+    """A terminal that cannot show a character shows its number; a closed one swallows all."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _forget_stdout() -> None:
+    """So that the interpreter does not try to write the rest when it ends."""
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -116,13 +140,24 @@ def _compile(options: argparse.Namespace) -> int:
     compiled = compile_file(options.file)
     _print_findings(compiled.warnings)
     if options.output is None:
-        sys.stdout.write(compiled.text)
+        _write_module(compiled.text)
         return FINE
+    if os.path.exists(options.output) and os.path.samefile(options.output, options.file):
+        message = "the output is the .qpat file itself"
+        raise failure("QP331", message, place=options.output, hint="give another name with -o")
     write_atomically(options.output, compiled.text)
     patterns = compiled.module.patterns
     rows = sum(len(pattern.rows) for pattern in patterns)
     print(f"{options.output}: {len(patterns)} patterns, {rows} rows")
     return FINE
+
+
+def _write_module(text: str) -> None:
+    """Python source is UTF-8, whatever the terminal is."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.buffer.write(text.encode("utf-8"))
+    else:
+        sys.stdout.write(text)
 
 
 def _partition(options: argparse.Namespace) -> int:

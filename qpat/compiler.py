@@ -10,7 +10,7 @@ from qpat.resources import library_file, library_names
 from qpat.semantics import ir
 from qpat.semantics.lower import lower
 from qpat.source import Source, read_source
-from qpat.syntax.parser import parse
+from qpat.syntax.parser import parse, too_deep
 from qpat.targets.relay import relay_module
 
 
@@ -30,6 +30,8 @@ def check_source(source: Source) -> tuple[ir.Module | None, tuple[Diagnostic, ..
         module = lower(parse(source), findings)
     except QpatError as error:
         return None, error.diagnostics
+    except RecursionError:
+        return None, too_deep(source).diagnostics
     found = tuple(sorted(findings.diagnostics, key=Diagnostic.sort_key))
     return (None if findings.failed else module), found
 
@@ -39,7 +41,11 @@ def compile_source(source: Source) -> Compiled:
     module, found = check_source(source)
     if module is None:
         raise QpatError(found)
-    return Compiled(module, relay_module(module, source.name), found)
+    try:
+        text = relay_module(module, source.name)
+    except RecursionError:
+        raise too_deep(source) from None
+    return Compiled(module, text, found)
 
 
 def compile_file(path: str | Path) -> Compiled:

@@ -238,6 +238,31 @@ _ROLES: dict[str, Roles] = {
 }
 
 
+# Operators whose result is a tuple, from their type relations: what `t[0]` can be taken of.
+TUPLE_RESULTS = frozenset(
+    [
+        "dyn.topk",
+        "meshgrid",
+        "nn.batch_norm",
+        "nn.dropout",
+        "random.normal",
+        "random.threefry_generate",
+        "random.threefry_split",
+        "random.uniform",
+        "sparse_fill_empty_rows",
+        "sparse_reshape",
+        "split",
+        "topk",
+        "unique",
+        "vision.all_class_non_max_suppression",
+        "vision.get_valid_counts",
+        "vision.multibox_transform_loc",
+        "vision.non_max_suppression",
+        "vision.regular_non_max_suppression",
+    ]
+)
+
+
 def roles(operator: str) -> Roles:
     """The roles of an operator; empty where nothing is known of it."""
     return _ROLES.get(operator, Roles())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
 import re
 import sys
 import warnings
@@ -24,6 +23,7 @@ REQUIREMENTS = {"onnx": "onnx>=1.16,<1.19", "tflite": "tflite>=2.18,<3", "numpy"
 
 # TVM numbers its levels: 10 a bug, 20 an error, 30 a warning, 40 a note, 50 help.
 _ERROR = 20
+_DEPRECATED = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
 _LONGEST = 300
 _NOISE = re.compile(
     r"\s*$|Traceback|Stack trace:|-{5,}|\s*\d+: |An error occurred during the execution of TVM"
@@ -43,18 +43,13 @@ def require_relay() -> Any:
     Raises QP301 where there is no TVM or one that cannot be imported, QP302 where it has no Relay
     (0.20 and later), and QP303 where a package that it needs is missing.
     """
-    if importlib.util.find_spec("tvm") is None:
-        raise failure("QP301", "this needs TVM, which is not installed", hint=RELAY_HINT)
     tvm = _import("tvm")
     version = getattr(tvm, "__version__", None)
     if version is None:
         places = ", ".join(getattr(tvm, "__path__", ["?"]))
         message = f"what Python finds as `tvm` is not TVM but {places}"
         raise failure("QP301", message, hint=f"rename that, or: {RELAY_HINT}")
-    if importlib.util.find_spec("tvm.relay") is None:
-        message = f"TVM {version} has no Relay: it was removed in TVM 0.20"
-        raise failure("QP302", message, hint=RELAY_HINT)
-    _import("tvm.relay")
+    _import("tvm.relay", version)
     return tvm
 
 
@@ -72,16 +67,24 @@ def require_package(name: str, purpose: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise missing_package(name, purpose, error) from None
+        raise unfit_package(name, purpose, error) from None
 
 
-def missing_package(name: str, purpose: str, error: ImportError) -> QpatError:
+def unfit_package(name: str, purpose: str, error: ImportError) -> QpatError:
     """The error for a package that `purpose` needs and that is missing or of a wrong version."""
-    needed = REQUIREMENTS.get(name, name)
-    message = f"{purpose} needs the Python package {name}, which is not installed"
-    if getattr(error, "name", None) != name and importlib.util.find_spec(name) is not None:
+    if _is_absence(error, name):
+        message = f"{purpose} needs the Python package {name}, which is not installed"
+    else:
         message = f"{purpose} does not work with {_installed(name)}: {meaning(error)}"
-    return failure("QP303", message, hint=f'pip install "{needed}"')
+    return failure("QP303", message, hint=f'pip install "{REQUIREMENTS.get(name, name)}"')
+
+
+def _is_absence(error: BaseException | None, name: str) -> bool:
+    """Whether an error is, or came of, there being no module of that name."""
+    if error is None:
+        return False
+    absent = isinstance(error, ModuleNotFoundError) and error.name == name
+    return absent or _is_absence(error.__context__, name)
 
 
 def _installed(name: str) -> str:
@@ -91,19 +94,28 @@ def _installed(name: str) -> str:
         return name
 
 
-def _import(name: str) -> Any:
+def _import(name: str, version: str = "") -> Any:
+    """`tvm` or, where that is of this version, a module of it."""
     try:
         # Results go to stdout; what a TVM prints when it is imported is none.
         with redirect_stdout(sys.stderr):
             return importlib.import_module(name)
     except ImportError as error:
-        package = _missing_in(error)
-        if package is not None:
-            raise missing_package(package, "TVM", error) from None
-        raise _broken(error) from None
+        raise _import_failure(name, version, error) from None
     # A half-built TVM, or one built for another NumPy, fails in any way there is.
     except Exception as error:
         raise _broken(error) from None
+
+
+def _import_failure(name: str, version: str, error: ImportError) -> QpatError:
+    absent = error.name if isinstance(error, ModuleNotFoundError) else None
+    if absent == "tvm":
+        return failure("QP301", "this needs TVM, which is not installed", hint=RELAY_HINT)
+    if absent == "tvm.relay":
+        message = f"TVM {version} has no Relay: it was removed in TVM 0.20"
+        return failure("QP302", message, hint=RELAY_HINT)
+    package = _missing_in(error)
+    return _broken(error) if package is None else unfit_package(package, "TVM", error)
 
 
 def _missing_in(error: ImportError) -> str | None:
@@ -118,7 +130,7 @@ def _missing_in(error: ImportError) -> str | None:
 def _broken(error: Exception) -> QpatError:
     hint = RELAY_HINT
     if isinstance(error, OSError) and error.filename == ".pkl_memoize_py3":
-        hint = "TVM makes this folder wherever it is imported: run in a folder that can be written"
+        hint = "TVM makes a folder where it is imported: run where you can write"
     return failure("QP301", f"TVM cannot be imported: {meaning(error)}", hint=hint)
 
 
@@ -136,17 +148,19 @@ class Complaint:
 
 @dataclass(frozen=True)
 class Heard:
-    """The errors among TVM's last diagnostics."""
+    """The errors among TVM's last diagnostics, and the warnings that Python code gave, in a line
+    each. Warnings are known when listening is over."""
 
     errors: list[Complaint] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 @contextmanager
 def listening() -> Iterator[Heard]:
-    """While this lasts TVM renders no diagnostics (they are in the result) and leaves stdout alone.
+    """While this lasts TVM renders no diagnostics (they are in the result) and keeps off stdout.
 
-    Warnings that something is deprecated are TVM's calls into NumPy, onnx and itself, which nobody
-    who uses it can mend: they are left out. Every other warning still comes.
+    Warnings are in the result, too, but not those that something is deprecated: they are about
+    TVM's calls into NumPy, onnx and itself, which nobody who uses it can mend.
     """
     tvm = require_relay()
     diagnostics = tvm.ir.diagnostics
@@ -155,10 +169,14 @@ def listening() -> Iterator[Heard]:
     # It is called for every context, also where nothing is wrong.
     diagnostics.override_renderer(lambda context: _hear(context, heard))
     try:
-        with redirect_stdout(sys.stderr), warnings.catch_warnings():
-            for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+        with redirect_stdout(sys.stderr), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("default")
+            for category in _DEPRECATED:
                 warnings.simplefilter("ignore", category)
-            yield heard
+            try:
+                yield heard
+            finally:
+                heard.warnings.extend(_one_line(str(warning.message)) for warning in caught)
     finally:
         diagnostics.override_renderer(None)
         if before is not None:

@@ -6,7 +6,9 @@ kind its name says, QP312 TVM's frontend cannot import it.
 
 from __future__ import annotations
 
+import json
 import re
+import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +19,11 @@ from qpat.relay.environment import (
     Heard,
     listening,
     meaning,
-    missing_package,
     reason,
     relay_parser,
     require_package,
     require_relay,
+    unfit_package,
 )
 
 Progress = Callable[[str], None]
@@ -69,6 +71,11 @@ def _read(path: Path) -> bytes:
         message = "this is not the model but what Git LFS keeps in its place"
         raise _no_model(path, message, hint="git lfs pull")
     return data
+
+
+def _pass_on(heard: Heard, progress: Progress) -> None:
+    for warning in heard.warnings:
+        progress(f"TVM warns: {warning}")
 
 
 def _no_model(path: Path, message: str, hint: str | None = None) -> QpatError:
@@ -198,6 +205,7 @@ def _read_tflite(path: Path, data: bytes, progress: Progress) -> ImportedModel:
             if _is_damage(error):
                 raise _damaged(path) from None
             raise _TFLITE.failure(path, error, heard) from None
+    _pass_on(heard, progress)
     return ImportedModel(module, dict(params), f"TFLite model {path}")
 
 
@@ -207,7 +215,10 @@ def _damaged(path: Path) -> QpatError:
 
 def _is_damage(error: Exception) -> bool:
     """Whether an error is how reading beyond a flatbuffer's end, or nonsense in it, shows."""
-    return type(error).__name__ == "error" or isinstance(error, UnicodeDecodeError | IndexError)
+    if isinstance(error, struct.error | UnicodeDecodeError | IndexError):
+        return True
+    nonsense = r"buffer is smaller than|buffer size must be|bad number .* for type"
+    return re.match(nonsense, str(error)) is not None
 
 
 def _tflite_root(tflite: Any, data: bytes) -> Any:
@@ -234,6 +245,9 @@ def _check_subgraph(graph: Any, size: int, codes: int, buffers: int) -> None:
         tensor = graph.Tensors(index)
         (tensor.Name() or b"").decode("utf-8")
         tensor.ShapeAsNumpy()
+        if tensor.Quantization() is not None:
+            tensor.Quantization().ScaleAsNumpy()
+            tensor.Quantization().ZeroPointAsNumpy()
         _require(tensor.Buffer() < max(buffers, 1))
     _check_indices(_list(graph.InputsAsNumpy()), tensors)
     _check_indices(_list(graph.OutputsAsNumpy()), tensors)
@@ -275,6 +289,11 @@ _ONNX = _Frontend(
             "it does not know the operator {0}",
             "export the model without it",
         ),
+        _Cause(
+            r"^KeyError: (b?'.*')",
+            "it uses the tensor {0}, which no operator before makes",
+            "the file may be damaged: see what onnx.checker.check_model says to it",
+        ),
     ),
     "_convert_operator",
     "op_name",
@@ -300,9 +319,10 @@ def _read_onnx(path: Path, data: bytes, progress: Progress) -> ImportedModel:
         try:
             module, params = relay.frontend.from_onnx(model, shape=shapes, freeze_params=True)
         except ImportError as error:
-            raise missing_package("onnx", "TVM's ONNX frontend", error) from None
+            raise unfit_package("onnx", "TVM's ONNX frontend", error) from None
         except Exception as error:
             raise _onnx_failure(path, model, error, heard) from None
+    _pass_on(heard, progress)
     return ImportedModel(module, dict(params), f"ONNX model {path}")
 
 
@@ -357,6 +377,10 @@ def _read_text(path: Path, data: bytes, progress: Progress) -> ImportedModel:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise _no_model(path, "this is no Relay text: it is not UTF-8") from None
+    _, _, metadata = text.partition("\n#[metadata]")
+    fault = _json_fault(metadata) if metadata else None
+    if fault is not None:
+        raise _no_model(path, f"cannot read this Relay text: its metadata section {fault}")
     progress(f"reading {path.name}")
     with listening() as heard:
         try:
@@ -401,16 +425,38 @@ def _undefined(text: str) -> tuple[str, int, str | None]:
 def _read_json(path: Path, data: bytes, progress: Progress) -> ImportedModel:
     import tvm
 
+    text = data.decode("utf-8", "replace")
+    fault = _json_fault(text)
+    if fault is not None:
+        raise _no_model(path, f"this is no JSON of TVM: it {fault}")
     progress(f"reading {path.name}")
     with listening() as heard:
         try:
-            loaded = tvm.ir.load_json(data.decode("utf-8"))
+            loaded = tvm.ir.load_json(text)
         except Exception as error:
             message = f"this is no JSON of TVM: {reason(error, heard)}"
             raise _no_model(path, message) from None
     if type(loaded).__name__ == "Function":
         loaded = tvm.IRModule.from_expr(loaded)
     return _checked(path, loaded, "TVM's JSON")
+
+
+def _json_fault(text: str) -> str | None:
+    """What keeps a text from being TVM's JSON. TVM crashes on most that is not."""
+    try:
+        graph = json.loads(text)
+    # Also RecursionError, for [[[[….
+    except Exception as error:
+        return f"is no JSON ({meaning(error)})"
+    parts = graph if isinstance(graph, dict) else {}
+    nodes, root = parts.get("nodes"), parts.get("root")
+    if not isinstance(nodes, list) or not isinstance(root, int):
+        return "has no nodes or no root"
+    whole = all(isinstance(node, dict) and "type_key" in node for node in nodes)
+    places = [root, *(place for node in nodes if whole for place in node.get("data", ()))]
+    if not whole or not all(isinstance(p, int) and 0 <= p < len(nodes) for p in places):
+        return "is damaged"
+    return None
 
 
 def _checked(path: Path, module: Any, kind: str) -> ImportedModel:

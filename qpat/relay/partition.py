@@ -11,12 +11,12 @@ from types import ModuleType
 from typing import Any
 
 import tvm
-from qpat.relay.graph import post_order, shallow_copy
-from qpat.relay.importing import import_model
-from qpat.relay.prepare import prepare
 from tvm import relay
 
 from qpat.compiler import Compiled, compile_file
+from qpat.relay.graph import post_order, shallow_copy
+from qpat.relay.importing import import_model
+from qpat.relay.prepare import prepare
 from qpat.relay.quantization import Conflict, quantization
 
 Progress = Callable[[str], None]

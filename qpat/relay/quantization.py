@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import tvm
-from qpat.relay.graph import post_order
 from tvm import relay
 
 from qpat.ops.roles import RESULT, AxisMove, AxisRule, Group, Share, roles
 from qpat.ops.table import operator
+from qpat.relay.graph import post_order
 from qpat.targets import relay_support as support
 from qpat.targets.relay_support import Parameters
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from qpat.diagnostics import Findings, did_you_mean
 from qpat.ops.table import operator
 from qpat.semantics import ir
+from qpat.semantics.attributes import DTYPES
+from qpat.semantics.functions import BUILTINS
 from qpat.semantics.ir import Kind
-from qpat.semantics.structure import DTYPES
-from qpat.semantics.unbuilt import UNBUILT_FUNCTIONS, UNBUILT_MEMBERS, report_unbuilt
+from qpat.semantics.names import Names
+from qpat.semantics.reports import UNBUILT_FUNCTIONS, UNBUILT_MEMBERS, report_unbuilt
 from qpat.source import Span
 from qpat.syntax import tree
 
@@ -35,63 +36,15 @@ _ATTRIBUTE_KINDS: dict[str, Kind] = {
 }
 
 
-@dataclass(frozen=True)
-class Builtin:
-    """A function of the language: how many arguments, what they are, and what it gives.
-
-    `takes` is "value" for a tensor, "call" for the call a name stands for, "expression" otherwise.
-    `kind` None: that of the first argument.
-    """
-
-    takes: str
-    fewest: int
-    most: int
-    kind: Kind | None
-    meaning: str
-
-
-BUILTINS: dict[str, Builtin] = {
-    "rank": Builtin("value", 1, 1, Kind.INT, "number of dimensions"),
-    "size": Builtin("value", 1, 1, Kind.INT, "number of elements"),
-    "pads": Builtin("call", 1, 2, Kind.INTS, "top, left, bottom, right of an nn.pad"),
-    "axes": Builtin("call", 1, 1, Kind.INTS, "reduced axes: sorted, not negative, not excluded"),
-    "abs": Builtin("expression", 1, 1, None, "absolute value"),
-    "min": Builtin("expression", 1, 9, None, "the smallest element or argument"),
-    "max": Builtin("expression", 1, 9, None, "the largest element or argument"),
-    "sum": Builtin("expression", 1, 1, Kind.ARRAY, "sum of all elements"),
-    "any": Builtin("expression", 1, 1, Kind.BOOL, "holds for some element"),
-    "all": Builtin("expression", 1, 1, Kind.BOOL, "holds for every element"),
-    "same": Builtin("expression", 1, 1, Kind.BOOL, "all elements of a list are equal"),
-    "close": Builtin("expression", 2, 3, Kind.BOOL, "equal within a relative tolerance of 1e-5"),
-    "limits": Builtin("expression", 1, 1, Kind.TUPLE, "least and greatest value of a dtype"),
-    "f32": Builtin("expression", 1, 1, Kind.ARRAY, "rounded to float32"),
-}
-
-
-@dataclass(frozen=True)
-class Names:
-    """What a pattern's names are. `absent_values` and `absent_calls` are missing in some rows."""
-
-    values: frozenset[str]
-    many: frozenset[str]
-    calls: Mapping[str, tuple[str, ...]]  # the operators each call's name can stand for
-    absent_values: frozenset[str]
-    absent_calls: frozenset[str]
-    inherited: frozenset[str]
-    dimensions: frozenset[str]
-    layouts: Mapping[
-        str, tuple[str, str]
-    ]  # of a call: the named user that says its layout, and how
-    has_forms: bool
-
-
 @dataclass
 class Lowering:
     """Turns syntax into ir expressions; `locals` grows with every `let`."""
 
     names: Names
     findings: Findings
+    unbuilt: frozenset[str] = frozenset()  # reported where they are defined
     locals: dict[str, Kind] = field(default_factory=dict)
+    filled: set[tuple[str, str]] = field(default_factory=set)
 
     def lower(  # noqa: C901 - one case for each kind of node
         self, node: tree.Expression, known: frozenset[str] = frozenset()
@@ -99,7 +52,7 @@ class Lowering:
         """`known` are the maybe-absent names that are present where this is evaluated."""
         match node:
             case tree.Name():
-                return self._name(node)
+                return self._name(node, known)
             case tree.Value():
                 return ir.Number(node.value, _literal_kind(node.value), node.span)
             case tree.Get():
@@ -132,13 +85,18 @@ class Lowering:
                 )
 
     # ---- names ----
-    def _name(self, node: tree.Name) -> ir.Expression:
+    def _name(self, node: tree.Name, known: frozenset[str]) -> ir.Expression:
         name = node.name
         if name in self.locals:
             return ir.ReadLocal(name, self.locals[name], node.span)
         if name in self.names.dimensions:
+            ports = self.names.dimensions[name]
+            if ports and not known & set(ports):
+                message = f"`{name}` is a dimension of `{ports[0]}`, which may be absent"
+                hint = f"guard it: `{ports[0]}? => …`"
+                return self._broken(node.span, "QP134", message, hint)
             return ir.ReadLocal(name, Kind.INT, node.span)
-        if name == "form" and self.names.has_forms:
+        if name == "form" and self.names.forms:
             return ir.ReadLocal(name, Kind.TEXT, node.span)
         if name in self.names.values:
             hint = f"read one of its members: {', '.join(f'`{name}.{m}`' for m in _MEMBERS)}"
@@ -149,6 +107,8 @@ class Lowering:
         return self._unknown(name, node.span)
 
     def _unknown(self, name: str, span: Span) -> ir.Expression:
+        if name in self.unbuilt:
+            return _nothing(span)
         known = [*self.names.values, *self.locals, *self.names.dimensions]
         return self._broken(span, "QP130", f"`{name}` is not known here", did_you_mean(name, known))
 
@@ -179,11 +139,34 @@ class Lowering:
             return self._broken(node.member.span, "QP131", message, hint)
         if name in self.names.absent_values and name not in known:
             self._report_absent(name, node.span)
-        if member in ("scale", "zero_point", "axis") and name in self.names.inherited:
-            what = f"reading `{name}.{member}`, which is inherited, in an expression"
-            report_unbuilt(self.findings, node.span, what)
+        if member in ("scale", "zero_point", "axis"):
+            self._check_slot(node, name, "scale" if member == "axis" else member)
+        if member == "value":
+            self._check_value(node, name, known)
         many = name in self.names.many
         return ir.ReadMember(name, member, many, Kind.ANY if many else _MEMBERS[member], node.span)
+
+    def _check_slot(self, node: tree.Get, name: str, slot: str) -> None:
+        if (name, slot) not in self.names.unbound or (name, slot) in self.filled:
+            return
+        if name in self.names.inherited:
+            what = f"reading `{node.span.text}`, which is inherited, in an expression"
+            report_unbuilt(self.findings, node.span, what)
+            return
+        message = f"nothing in the structure says the {slot.replace('_', ' ')} of `{name}`"
+        hint = f"bind it (`{name}.{slot}` as an operand, or `..`), or fill it with `let`"
+        self._broken(node.span, "QP143", message, hint)
+
+    def _check_value(self, node: tree.Get, name: str, known: frozenset[str]) -> None:
+        if name in self.names.constants:
+            return
+        if name not in self.names.maybe_constants:
+            message = f"`{name}` need not be a constant, so it has no value"
+            self._broken(node.span, "QP131", message, f"write `const {name}` where it stands")
+        elif f"{name}.value" not in known:
+            message = f"`{name}` is a constant in some graphs only and read here without a guard"
+            hint = f"give a default with `?? …`, or guard it: `{name}.value? => …`"
+            self._broken(node.span, "QP134", message, hint)
 
     def _attribute(self, node: tree.Get, inner: tree.Get, known: frozenset[str]) -> ir.Expression:
         if not isinstance(inner.value, tree.Name):
@@ -238,27 +221,45 @@ class Lowering:
         if name in UNBUILT_FUNCTIONS:
             report_unbuilt(self.findings, node.function.span, f"the function `{name}`")
             return _nothing(node.span)
+        if name in self.unbuilt:
+            return _nothing(node.span)
         builtin = BUILTINS.get(name)
         if builtin is None:
             hint = did_you_mean(name, [*BUILTINS, *UNBUILT_FUNCTIONS])
             return self._broken(node.function.span, "QP135", f"no function `{name}`", hint)
+        keywords = [a for a in node.arguments if isinstance(a, tree.Keyword)]
+        if keywords and keywords[0].name.text in _UNBUILT_KEYWORDS:
+            report_unbuilt(self.findings, keywords[0].span, f"`{keywords[0].name.text}=`")
+            return _nothing(node.span)
+        if keywords:
+            message = f"`{name}` takes its arguments by place"
+            return self._broken(keywords[0].span, "QP135", message)
         if not builtin.fewest <= len(node.arguments) <= builtin.most:
             message = f"`{name}` ({builtin.meaning}) does not take {len(node.arguments)} arguments"
             return self._broken(node.span, "QP135", message)
-        keywords = [a for a in node.arguments if isinstance(a, tree.Keyword)]
-        if keywords:
-            report_unbuilt(self.findings, keywords[0].span, f"`{keywords[0].name.text}=`")
-            return _nothing(node.span)
         arguments = tuple(
             self._argument(argument, builtin.takes if first else "expression", known)
             for first, argument in zip((True, *[False] * 9), node.arguments, strict=False)
         )
         if name == "pads" and len(arguments) == 1:
             arguments = (*arguments, self._layout(node))
+        self._check_arguments(name, arguments)
         kind = arguments[0].kind if builtin.kind is None else builtin.kind
         if name in ("min", "max") and len(arguments) == 1:
             kind = Kind.INT if kind is Kind.INTS else Kind.ANY
         return ir.Function(name, arguments, kind, node.span)
+
+    def _check_arguments(self, name: str, arguments: tuple[ir.Expression, ...]) -> None:
+        first = arguments[0]
+        if name in ("abs", "min", "max", "sum", "close", "f32"):
+            for argument in arguments:
+                if argument.kind in _NOT_NUMBERS:
+                    message = f"`{name}` wants numbers, and this is {_A[argument.kind]}"
+                    self._broken(argument.span, "QP138", message)
+        is_wrong = isinstance(first, ir.Number) and first.value not in _INTEGERS
+        if name == "limits" and is_wrong:
+            message = "`limits` wants an integer dtype, such as `int8` or `x.dtype`"
+            self._broken(first.span, "QP138", message)
 
     def _layout(self, node: tree.Apply) -> ir.Expression:
         """The layout of what a call gives: said by an attribute of the call that uses it."""
@@ -303,12 +304,38 @@ class Lowering:
             operands.append(self.lower(operand, guarded))
             if node.operator in ("and", "=>"):
                 guarded |= _presence(operand)
+        self._check_operands(node, operands)
         kind = _operation_kind(node.operator, operands)
         return ir.Operation(node.operator, tuple(operands), kind, node.span)
+
+    def _check_operands(self, node: tree.Operation, operands: list[ir.Expression]) -> None:
+        if node.operator in _TRUTH - _ORDER - _EQUALITY:
+            wrong, wanted = _NOT_TRUTH, "a condition"
+        elif node.operator in _EQUALITY:
+            self._check_form(operands)
+            return
+        else:
+            wrong, wanted = _NOT_NUMBERS, "a number"
+        for operand in operands:
+            if operand.kind in wrong:
+                message = (
+                    f"`{_symbol(node.operator)}` wants {wanted}, and this is {_A[operand.kind]}"
+                )
+                self._broken(operand.span, "QP138", message)
+
+    def _check_form(self, operands: list[ir.Expression]) -> None:
+        """`form == "…"` with a label that no form has."""
+        labels = [each for each in operands if isinstance(each, ir.Number)]
+        forms = [e for e in operands if isinstance(e, ir.ReadLocal) and e.name == "form"]
+        for label in labels if forms else ():
+            if label.value not in self.names.forms:
+                hint = did_you_mean(str(label.value), self.names.forms)
+                self._broken(label.span, "QP130", f"no form is called {label.span.text}", hint)
 
     def _default(self, node: tree.Operation, known: frozenset[str]) -> ir.Expression:
         """`a ?? b`: the maybe-absent names that `a` reads are present where it is evaluated."""
         maybe = self.names.absent_values | self.names.absent_calls
+        maybe |= {f"{name}.value" for name in self.names.maybe_constants}
         needs = tuple(sorted((_read(node.operands[0]) & maybe) - known))
         first = self.lower(node.operands[0], known | set(needs))
         second = self.lower(node.operands[1], known)
@@ -322,6 +349,7 @@ class Lowering:
 
     def _contained(self, node: tree.Contained, known: frozenset[str]) -> ir.Expression:
         value = self.lower(node.value, known)
+        self._check_container(node.container)
         container: ir.Expression | tuple[ir.Expression, ir.Expression]
         if isinstance(node.container, tree.Range):
             first, last = node.container.first, node.container.last
@@ -329,6 +357,15 @@ class Lowering:
         else:
             container = self.lower(node.container, known)
         return ir.Contained(value, container, node.negated, Kind.BOOL, node.span)
+
+    def _check_container(self, node: tree.Expression) -> None:
+        if isinstance(node, tree.Range):
+            ends = [e.value for e in (node.first, node.last) if isinstance(e, tree.Value)]
+            if len(ends) == 2 and ends[0] > ends[1]:  # type: ignore[operator]
+                self._broken(node.span, "QP138", "nothing lies in this range", "write it upwards")
+        elif isinstance(node, tree.Value):
+            message = "`in` wants a set, a list or a range"
+            self._broken(node.span, "QP138", message, f"write `{{{node.span.text}}}`, or `==`")
 
     def _conditional(self, node: tree.Conditional, known: frozenset[str]) -> ir.Expression:
         condition = self.lower(node.condition, known)
@@ -342,6 +379,10 @@ class Lowering:
         if len(node.indices) != 1:
             return self._broken(node.span, "QP137", "one index is wanted")
         index = self.lower(node.indices[0], known)
+        if value.kind in (Kind.INT, Kind.FLOAT, Kind.BOOL, Kind.NONE):
+            self._broken(node.value.span, "QP137", f"{_A[value.kind]} has no elements")
+        if index.kind in _NOT_NUMBERS | {Kind.FLOAT}:
+            self._broken(node.indices[0].span, "QP137", "an index is a whole number")
         # An element of a list may be a list itself, as in `pad_width[1]`.
         return ir.Subscript(value, index, None, None, Kind.ANY, node.span)
 
@@ -381,7 +422,27 @@ def _literal_kind(value: object) -> Kind:
     return kinds.get(type(value), Kind.NONE)
 
 
-_TRUTH = frozenset(["not", "and", "or", "=>", "==", "!=", "<=", ">=", "<", ">"])
+_EQUALITY = frozenset(["==", "!="])
+_ORDER = frozenset(["<=", ">=", "<", ">"])
+_TRUTH = frozenset(["not", "and", "or", "=>"]) | _EQUALITY | _ORDER
+_NOT_NUMBERS = frozenset([Kind.TEXT, Kind.BOOL, Kind.TUPLE, Kind.NONE])
+_NOT_TRUTH = frozenset(Kind) - {Kind.BOOL, Kind.ANY}
+_INTEGERS = frozenset(d for d in DTYPES if d.startswith(("int", "uint")))
+_UNBUILT_KEYWORDS = frozenset(["except"])
+_A = {
+    Kind.BOOL: "a condition",
+    Kind.INT: "a number",
+    Kind.FLOAT: "a number",
+    Kind.TEXT: "a string",
+    Kind.INTS: "a list",
+    Kind.ARRAY: "an array",
+    Kind.TUPLE: "a tuple",
+    Kind.NONE: "`none`",
+}
+
+
+def _symbol(operator_name: str) -> str:
+    return "-" if operator_name == "minus" else operator_name
 
 
 def _operation_kind(operator_name: str, operands: list[ir.Expression]) -> Kind:
@@ -403,15 +464,26 @@ def _presence(node: tree.Expression) -> frozenset[str]:
     """Names that are certainly present where a condition holds."""
     if isinstance(node, tree.Present) and isinstance(node.value, tree.Name):
         return frozenset([node.value.name])
+    if isinstance(node, tree.Present) and (member := _constant_value(node.value)):
+        return frozenset([member, member.removesuffix(".value")])
     if isinstance(node, tree.Operation) and node.operator == "and":
         return frozenset().union(*(_presence(operand) for operand in node.operands))
     return frozenset()
 
 
+def _constant_value(node: tree.Expression) -> str | None:
+    """`x.value` as a word, if this is that."""
+    if isinstance(node, tree.Get) and isinstance(node.value, tree.Name):
+        return f"{node.value.name}.value" if node.member.text == "value" else None
+    return None
+
+
 def _read(node: object) -> frozenset[str]:
-    """All names read anywhere in an expression, by walking the frozen tree."""
+    """All names read anywhere in an expression, and `x.value` where that is read."""
     if isinstance(node, tree.Name):
         return frozenset([node.name])
+    if isinstance(node, tree.Get) and (member := _constant_value(node)):
+        return frozenset([member, member.removesuffix(".value")])
     if isinstance(node, tuple):
         return frozenset().union(*(_read(child) for child in node))
     if not isinstance(node, tree.Node):

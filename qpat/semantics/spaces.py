@@ -10,7 +10,7 @@ from qpat.diagnostics import Findings
 from qpat.ops.roles import RESULT, SCALAR, AxisMove, Group, roles
 from qpat.ops.table import operator
 from qpat.semantics import ir
-from qpat.semantics.structure import Draft, SlotUse
+from qpat.semantics.draft import Draft, SlotUse
 
 
 @dataclass(frozen=True)
@@ -29,21 +29,62 @@ class _Edge:
 
 
 def derive_spaces(
-    draft: Draft, float_ports: frozenset[str], findings: Findings
+    draft: Draft, dtypes: Mapping[str, tuple[str, ...]], findings: Findings
 ) -> tuple[ir.Space, ...]:
-    """The spaces of a row that have a site or more than one member.
-
-    `float_ports` are the ports that are certainly float: they have no space.
-    """
-    floats = _float_nodes(draft, float_ports)
-    edges = list(_edges(draft, floats))
+    """The spaces of a row. `dtypes` are those that ports declare; a port without is not in it."""
+    kinds = _Kinds(_float_nodes(draft, dtypes), _wide_nodes(draft, dtypes))
+    edges = list(_edges(draft, kinds))
     component = _components(len(draft.nodes), edges)
     sites = [*_role_sites(draft), *_written_sites(draft, component, findings)]
     return tuple(_space(members, sites, edges) for members in _grouped(component))
 
 
-def _float_nodes(draft: Draft, float_ports: frozenset[str]) -> frozenset[int]:
+@dataclass(frozen=True)
+class _Kinds:
+    """Nodes that are certainly float, and nodes that are certainly int32 or int64."""
+
+    floats: frozenset[int]
+    wide: frozenset[int]
+
+
+_ACCUMULATORS = frozenset(
+    [
+        "qnn.batch_matmul",
+        "qnn.conv2d",
+        "qnn.conv2d_transpose",
+        "qnn.dense",
+        "qnn.contrib_dense_pack",
+    ]
+)
+
+
+def _wide_nodes(draft: Draft, dtypes: Mapping[str, tuple[str, ...]]) -> frozenset[int]:
+    """Nodes that are certainly accumulators: of a convolution or product, cast or declared so, and
+    what is added to them."""
+    wide: set[int] = set()
+    for index, node in enumerate(draft.nodes):
+        if isinstance(node, ir.Input):
+            declared = dtypes.get(node.name or "")
+            if declared and set(declared) <= {"int32", "int64"}:
+                wide.add(index)
+        elif isinstance(node, ir.Call) and _is_wide_call(node, wide):
+            wide.add(index)
+    return frozenset(wide)
+
+
+def _is_wide_call(call: ir.Call, wide: set[int]) -> bool:
+    if call.operator in _ACCUMULATORS:
+        return True
+    if call.operator == "cast":
+        return any(a.name == "dtype" and a.value in ("int32", "int64") for a in call.attributes)
+    if call.operator.startswith("qnn."):
+        return False
+    return any(operand in wide for operand in call.operands)
+
+
+def _float_nodes(draft: Draft, dtypes: Mapping[str, tuple[str, ...]]) -> frozenset[int]:
     """Nodes that are certainly float: behind a dequantize or a cast to float, up to a quantize."""
+    float_ports = {name for name, declared in dtypes.items() if _are_floats(declared)}
     floats: set[int] = set()
     for index, node in enumerate(draft.nodes):
         if (
@@ -54,6 +95,10 @@ def _float_nodes(draft: Draft, float_ports: frozenset[str]) -> frozenset[int]:
         ):
             floats.add(index)
     return frozenset(floats)
+
+
+def _are_floats(dtypes: tuple[str, ...]) -> bool:
+    return all(dtype.startswith(("float", "bfloat")) for dtype in dtypes)
 
 
 def _is_float_call(call: ir.Call, floats: set[int]) -> bool:
@@ -70,22 +115,24 @@ def _is_float_call(call: ir.Call, floats: set[int]) -> bool:
 # ---- who shares with whom ------------------------------------------------------
 
 
-def _edges(draft: Draft, floats: frozenset[int]) -> Iterable[_Edge]:
+def _edges(draft: Draft, kinds: _Kinds) -> Iterable[_Edge]:
     for index, node in enumerate(draft.nodes):
         if isinstance(node, ir.Field):
             yield _Edge(node.value, index, None)
-        if isinstance(node, ir.Call) and index not in floats:
-            yield from _call_edges(draft, index, node, floats)
+        if isinstance(node, ir.Call) and index not in kinds.floats:
+            yield from _call_edges(draft, index, node, kinds)
 
 
-def _call_edges(draft: Draft, index: int, call: ir.Call, floats: frozenset[int]) -> Iterable[_Edge]:
+def _call_edges(draft: Draft, index: int, call: ir.Call, kinds: _Kinds) -> Iterable[_Edge]:
     signature = operator(call.operator)
     for share in roles(call.operator).shares:
         position = signature.operand_index(share.operand) if signature is not None else None
         if position is None or position >= len(call.operands):
             continue
         operand = call.operands[position]
-        if share.integers_only and operand in floats:
+        if share.integers_only and operand in kinds.floats:
+            continue
+        if share.accumulators_only and index not in kinds.wide:
             continue
         step = ir.Step(share.move, index, position, True)
         node = draft.nodes[operand]

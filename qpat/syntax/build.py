@@ -115,7 +115,8 @@ class TreeBuilder(Transformer[Token, tree.File]):
         lines: list[str] = []
         wanted = span.line - 1
         for comment in reversed(self.comments):
-            if comment.span.line == wanted and comment.text.startswith("///"):
+            own_line = comment.span.source.line(comment.span.line).lstrip().startswith("///")
+            if comment.span.line == wanted and own_line:
                 lines.insert(0, comment.text[3:].strip())
                 wanted -= 1
         return "\n".join(lines)
@@ -308,8 +309,11 @@ class TreeBuilder(Transformer[Token, tree.File]):
 
     def arithmetic(self, meta: Meta, children: list[Any]) -> Any:
         value, *rest = children
-        for operator, operand in zip(rest[::2], rest[1::2], strict=True):
-            span = value.span.to(operand.span)
+        operands = list(zip(rest[::2], rest[1::2], strict=True))
+        for number, (operator, operand) in enumerate(operands, start=1):
+            # The last one is the whole, with the brackets that its outer operands may have.
+            whole = number == len(operands)
+            span = self._span(meta) if whole else value.span.to(operand.span)
             value = tree.Operation(span, str(operator), (value, operand))
         return value
 

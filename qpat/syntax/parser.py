@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 from lark import Lark, Token
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken, VisitError
 
-from qpat.diagnostics import Diagnostic, Label, QpatError, did_you_mean
+from qpat.diagnostics import Diagnostic, Label, QpatError, did_you_mean, failure
 from qpat.resources import grammar_text
 from qpat.source import Source, Span
 from qpat.syntax import tree
@@ -35,16 +37,62 @@ _ITEMS = ("compiler", "import", "option", "extern", "fragment", "pattern", "for"
 _STATEMENTS = ("form", "where", "let", "param", "inherit", "use", "meaning", "option")
 _MANY = 6  # a longer list of expected words is no help to anybody
 _COMMENT_OR_STRING = re.compile(r'"""(?:.|\n)*?"""|"[^"\n]*"|//[^\n]*')
+_NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_LONGEST_NUMBER = 40
 _CLOSES = {"(": ")", "[": "]", "{": "}"}
 
 
 def parse(source: Source) -> tree.File:
     """The syntax tree of a source. Raises QpatError with the place and words of a syntax error."""
+    faults = [*_control_characters(source), *_numbers(source)]
+    if faults:
+        raise QpatError(faults)
     try:
         parsed = _grammar().parse(source.text)
+        return TreeBuilder(source, _comments(source)).transform(parsed)
     except UnexpectedInput as error:
         raise QpatError([_syntax_error(source, error)]) from None
-    return TreeBuilder(source, _comments(source)).transform(parsed)
+    except RecursionError:
+        raise too_deep(source) from None
+    except VisitError as error:
+        if isinstance(error.orig_exc, RecursionError):
+            raise too_deep(source) from None
+        raise
+
+
+def too_deep(source: Source) -> QpatError:
+    """What is said where Python's stack is not deep enough for a text."""
+    message = "something in here is nested too deeply, or a chain of names is too long"
+    hint = "split it into patterns, or give its parts names"
+    return failure("QP005", message, place=source.name, hint=hint)
+
+
+def _control_characters(source: Source) -> Iterator[Diagnostic]:
+    """They would end up in messages and in generated modules, where they do harm."""
+    for match in re.finditer(r"[^\S\n\t ]|[\x00-\x08\x0e-\x1f\x7f\u2028\u2029]", source.text):
+        message = f"the character U+{ord(match[0]):04X} cannot stand in a .qpat file"
+        yield Diagnostic("QP001", message, Span(source, *match.span()))
+
+
+def _numbers(source: Source) -> Iterator[Diagnostic]:
+    text = _blanked(source)
+    for match in _NUMBER.finditer(text):
+        span = Span(source, *match.span())
+        if len(match[0]) > _LONGEST_NUMBER or math.isinf(float(match[0])):
+            yield Diagnostic("QP006", "this number is too large", span)
+        elif text[match.end() : match.end() + 1].isidentifier():
+            message = "a number ends here and a word begins"
+            hint = "numbers are decimal, such as 12, 0.5 or 1e-3; put a blank between them"
+            yield Diagnostic("QP006", message, span, hint=hint)
+
+
+def _blanked(source: Source) -> str:
+    """The text with comments and strings blanked out, everything else in its place."""
+
+    def blanks(match: re.Match[str]) -> str:
+        return re.sub(r"[^\n]", " ", match[0])
+
+    return _COMMENT_OR_STRING.sub(blanks, source.text)
 
 
 def _comments(source: Source) -> list[tree.Text]:
@@ -109,24 +157,32 @@ def _unexpected_character(source: Source, error: UnexpectedCharacters) -> Diagno
 
 
 def _unexpected_end(source: Source, error: UnexpectedToken) -> Diagnostic:
-    end = len(source.text.rstrip())
+    end = len(_blanked(source).rstrip())
     span = Span(source, max(0, end - 1), end)
-    opener = _unclosed(source)
+    opener = _unclosed(source, end)
     if opener is None:
         message = "the file ends in the middle of something"
-        return Diagnostic("QP003", message, span, hint=_expected(error.expected))
+        return Diagnostic("QP003", message, span, hint=_expected(_accepted(error)))
+    return _not_closed(source, opener, span, "the file ends")
+
+
+def _not_closed(source: Source, opener: int, span: Span, what: str) -> Diagnostic:
     character = source.text[opener]
     label = Label(Span(source, opener, opener + 1), f"this `{character}` is not closed")
     hint = f"write `{_CLOSES[character]}` where it ends"
-    message = f"the file ends before `{_CLOSES[character]}`"
+    message = f"{what} before `{_CLOSES[character]}`"
     return Diagnostic("QP003", message, span, hint=hint, others=(label,))
 
 
-def _unclosed(source: Source) -> int | None:
-    """Offset of the innermost bracket that is still open at the end of the text."""
-    text = _COMMENT_OR_STRING.sub(lambda match: " " * len(match[0]), source.text)
+def _accepted(error: UnexpectedToken) -> set[str]:
+    """What really could stand there: `expected` also names what leads nowhere from here."""
+    return set(error.accepts or error.expected)
+
+
+def _unclosed(source: Source, end: int) -> int | None:
+    """Offset of the innermost bracket that is still open at `end`."""
     open_at: list[int] = []
-    for offset, character in enumerate(text):
+    for offset, character in enumerate(_blanked(source)[:end]):
         if character in _CLOSES:
             open_at.append(offset)
         elif character in _CLOSES.values() and open_at:
@@ -135,24 +191,33 @@ def _unclosed(source: Source) -> int | None:
 
 
 def _unexpected_token(source: Source, error: UnexpectedToken) -> Diagnostic:
-    token = error.token
+    token, expected = error.token, _accepted(error)
     assert token.start_pos is not None and token.end_pos is not None
     span = Span(source, token.start_pos, token.end_pos)
-    message = f"`{token}` cannot stand here"
     before = error.token_history[-1] if error.token_history else None
-    if before is not None and (hint := _misspelt(before, token, error.expected)):
-        assert before.start_pos is not None and before.end_pos is not None
+    if before is not None and before.start_pos is not None and before.end_pos is not None:
         word = Span(source, before.start_pos, before.end_pos)
-        return Diagnostic("QP001", f"`{before}` starts no statement", word, hint=hint)
-    if token.type == "NAME" and not {"NAME", "COMPILER"} & set(error.expected):
-        return Diagnostic("QP001", message, span, hint=_expected(error.expected))
-    if "COMPILER" in error.expected:
-        hint = did_you_mean(str(token), _ITEMS) or f"here stands one of {', '.join(_ITEMS)}"
-        return Diagnostic("QP001", message, span, hint=hint)
-    if token.type.isupper() and str(token).isidentifier() and "NAME" in error.expected:
-        hint = f"`{token}` is a word of the language; take another name"
-        return Diagnostic("QP001", message, span, hint=hint)
-    return Diagnostic("QP001", message, span, hint=_expected(error.expected))
+        opener = _unclosed(source, word.start)
+        if before.type == "NAME" and str(before) in _ITEMS and opener is not None:
+            return _not_closed(source, opener, word, f"a `{before}` begins")
+        if hint := _misspelt(before, token, expected):
+            return Diagnostic("QP001", f"`{before}` starts no statement", word, hint=hint)
+    message = f"`{_shortened(token)}` cannot stand here"
+    return Diagnostic("QP001", message, span, hint=_token_hint(token, expected))
+
+
+def _token_hint(token: Token, expected: set[str]) -> str | None:
+    if "COMPILER" in expected:
+        return did_you_mean(str(token), _ITEMS) or f"here stands one of {', '.join(_ITEMS)}"
+    is_word = token.type != "NAME" and str(token).isidentifier()
+    if is_word and "NAME" in expected:
+        return f"`{token}` is a word of the language; take another name"
+    return _expected(expected)
+
+
+def _shortened(token: Token) -> str:
+    first = str(token).splitlines()[0]
+    return first if len(first) <= 40 else f"{first[:39]}…"
 
 
 def _misspelt(before: Token, token: Token, expected: set[str]) -> str | None:

@@ -146,7 +146,7 @@ class _Writer:
         return f"holds({self.text(left)[0]}, {relation}, {self.text(right)[0]})", _ATOM
 
     def _default(self, node: ir.Operation) -> tuple[str, int]:
-        tests = [f"{self._guard(name)} is not None" for name in node.needs]
+        tests = [self._guard(name) for name in node.needs]
         first = self.at(node.operands[0], _OR)
         return (
             f"{first} if {' and '.join(tests)} else {self.text(node.operands[1])[0]}",
@@ -154,7 +154,10 @@ class _Writer:
         )
 
     def _guard(self, name: str) -> str:
-        return self.variables.calls.get(name) or self.variables.values[name]
+        """A test for what a `??` needs: a name that is there, or a value that is a constant."""
+        if name.endswith(".value"):
+            return f"{self._value_variable(name.removesuffix('.value'))}.is_constant"
+        return f"{self.variables.calls.get(name) or self.variables.values[name]} is not None"
 
     def _contained(self, node: ir.Contained) -> tuple[str, int]:
         if isinstance(node.container, tuple):

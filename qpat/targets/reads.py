@@ -64,7 +64,8 @@ class Reads:
                 self._present(node.name, node.member)
             case ir.Operation(operator="??"):
                 for name in node.needs:
-                    self._present(name, None)
+                    member = "value" if name.endswith(".value") else None
+                    self._present(name.removesuffix(".value"), member)
 
     def _present(self, name: str, member: str | None) -> None:
         is_call = any(name in row.calls for row in self.pattern.rows)

@@ -57,12 +57,12 @@ def _module_names(*parts: str) -> frozenset[str]:
     imported = (
         "dataclass Any Callable ClassVar Dict Iterable List NamedTuple Optional Tuple np tvm relay"
     )
-    patterns = "is_constant is_op is_tuple is_tuple_get_item wildcard COMPILER ROWS match"
+    patterns = "each is_constant is_op is_tuple is_tuple_get_item wildcard COMPILER ROWS match"
     return frozenset([*defined, *imported.split(), *patterns.split()])
 
 
 def _header(module: ir.Module, source_name: str) -> str:
-    name = PurePath(source_name).name
+    name = _docstring(PurePath(source_name).name)
     used = _pattern_functions(module)
     return f'''"""Patterns of the compiler {module.compiler}, from {name}.
 
@@ -187,7 +187,8 @@ class _PatternWriter:
         lines = [f"def {self.record}(match: Match) -> {self.class_name}:", f"{INDENT}{doc}"]
         lines += [f"{INDENT}{line}" for line in self._readings()]
         checks = _PortChecks(self.variables)
-        for port in self.pattern.ports:
+        # Those that are always there first: they name the dimensions that the others compare with.
+        for port in sorted(self.pattern.ports, key=lambda port: port.maybe):
             lines += checks.lines(port)
         optional = [name for name, _, optional in self.params if optional]
         lines += [f"{INDENT}{self.variables.locals[name]} = None" for name in optional]
@@ -285,7 +286,11 @@ def _inherit(statement: ir.Inherit, variable: str) -> list[str]:
 
 
 def _docstring(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"""', "'''")
+    """A line that can stand in a docstring, also as its last."""
+    printable = "".join(char if char.isprintable() else "?" for char in text)
+    escaped = printable.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    is_open = escaped.endswith('"') and not escaped.endswith('\\"')
+    return f'{escaped[:-1]}\\"' if is_open else escaped
 
 
 def _port_annotation(port: ir.Port) -> str:

@@ -1,0 +1,220 @@
+"""The arguments of one call: sorted into operands and attributes, the rest filled in by role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from qpat.diagnostics import Findings, did_you_mean
+from qpat.ops.roles import roles
+from qpat.ops.table import Operator
+from qpat.semantics import ir
+from qpat.semantics.attributes import SAID, attribute_hint, attribute_value, fits
+from qpat.semantics.draft import Draft, Scope, SlotUse
+from qpat.semantics.reports import report_unbuilt
+from qpat.source import Span
+from qpat.syntax import tree
+
+
+class Row(Protocol):
+    """What the arguments want of the row that is built."""
+
+    scope: Scope
+    draft: Draft
+    findings: Findings
+
+    def structure(self, node: tree.Structure) -> tuple[int, bool]: ...
+
+    def add(self, node: ir.Node) -> int: ...
+
+
+class Arguments:
+    """Sorts the arguments of one call into operands and attributes, and fills in the rest."""
+
+    def __init__(self, row: Row, node: tree.Call, signature: Operator) -> None:
+        self.row = row
+        self.node = node
+        self.signature = signature
+        self.given: dict[int, int] = {}
+        self.slots: list[tuple[tree.Slot, int]] = []
+        self.attributes: list[ir.Attribute] = []
+
+    def build(self) -> int:
+        rest = self._collect()
+        if rest is not None and len(self.given) == len(self.signature.operands):
+            message = (
+                f"`..` has nothing left to give: `{self.signature.name}` takes {self._names()}"
+            )
+            self.row.findings.error("QP105", rest.span, message, hint="leave it out")
+        missing = [i for i in range(len(self.signature.operands)) if i not in self.given]
+        if rest is not None:
+            missing = [i for i in missing if not self._fill(i, rest)]
+        missing = [i for i in missing if not self.signature.operands[i].optional]
+        if missing:
+            self._report_missing(missing, rest)
+        order = sorted(self.given)
+        operands = tuple(self.given[i] for i in order)
+        attributes = tuple(self.attributes)
+        index = self.row.add(ir.Call(self.signature.name, operands, attributes, self.node.span))
+        for slot, constant in self.slots:
+            use = SlotUse(slot.name, slot.slot, constant, index, slot.span)
+            self.row.draft.slot_uses.append(use)
+        return index
+
+    def _collect(self) -> tree.Rest | None:
+        rest: tree.Rest | None = None
+        position = 0
+        for argument in self.node.arguments:
+            if isinstance(argument, tree.Rest):
+                if rest is not None:
+                    self.row.findings.error("QP105", argument.span, "`..` stands here already")
+                rest = argument
+            elif isinstance(argument, tree.Keyword):
+                self._keyword(argument)
+            elif rest is not None:
+                message = "after `..` an operand must be given by its name"
+                self.row.findings.error("QP105", argument.span, message)
+            else:
+                self._operand(position, argument)
+                position += 1
+        return rest
+
+    def _operand(self, position: int, argument: tree.Structure | tree.Slot) -> None:
+        count = len(self.signature.operands)
+        if position >= count:
+            if position > count:
+                return  # said once, of the first that is too many
+            message = f"`{self.signature.name}` takes {self._names()}, not {position + 1} of them"
+            self.row.findings.error("QP103", argument.span, message, label="one too many")
+            return
+        if position in self.given:
+            name = self.signature.operands[position].name
+            message = f"operand `{name}` of `{self.signature.name}` is given twice"
+            self.row.findings.error("QP105", argument.span, message)
+        index = self._value(argument)
+        self.given[position] = index
+        self._check_kind(position, self.row.draft.nodes[index], argument.span)
+
+    def _check_kind(self, position: int, node: ir.Node, span: Span) -> None:
+        """A tuple where a tensor is wanted, or the other way round, can never match."""
+        operand = self.signature.operands[position]
+        is_tuple = isinstance(node, ir.Tuple | ir.Elements | ir.SlotTuple)
+        is_tensor = isinstance(node, ir.Input | ir.Literal | ir.SlotConstant)
+        if is_tuple and not operand.is_tuple:
+            message = f"operand `{operand.name}` of `{self.signature.name}` is one tensor"
+            self.row.findings.error("QP114", span, message, hint="write it without the brackets")
+        elif is_tensor and operand.is_tuple and operand.name not in self._slot_names():
+            message = f"operand `{operand.name}` of `{self.signature.name}` is a tuple"
+            self.row.findings.error("QP114", span, message, hint="write `(a, b)` or `(xs...)`")
+
+    def _slot_names(self) -> set[str]:
+        groups = roles(self.signature.name).groups
+        return {name for group in groups for name in (group.scale, group.zero_point)}
+
+    def _value(self, argument: tree.Structure | tree.Slot) -> int:
+        if not isinstance(argument, tree.Slot):
+            return self.row.structure(argument)[0]
+        if argument.slot not in ("scale", "zero_point"):
+            hint = did_you_mean(argument.slot, ("scale", "zero_point"))
+            message = (
+                f"`{argument.slot}` is no slot of a tensor; slots are `scale` and `zero_point`"
+            )
+            self.row.findings.error("QP106", argument.span, message, hint=hint)
+        constant = self.row.add(ir.SlotConstant(argument.span))
+        self.slots.append((argument, constant))
+        return constant
+
+    def _keyword(self, keyword: tree.Keyword) -> None:
+        name = keyword.name.text
+        position = self.signature.operand_index(name)
+        value = keyword.value
+        if position is not None:
+            if isinstance(value, tree.Text | tree.ListExpression):
+                message = f"`{name}` is an operand of `{self.signature.name}`, not an attribute"
+                self.row.findings.error("QP104", keyword.span, message)
+                return
+            self._operand(position, value)  # type: ignore[arg-type]
+            return
+        if name not in self.signature.attributes:
+            self._report_unknown(keyword)
+            return
+        self._attribute(keyword)
+
+    def _attribute(self, keyword: tree.Keyword) -> None:
+        name, value = keyword.name.text, keyword.value
+        declared = self.signature.attributes[name].type
+        literal = attribute_value(value)
+        if literal is None and isinstance(value, tree.ListExpression):
+            report_unbuilt(self.row.findings, keyword.span, "a list of anything but numbers")
+            return
+        if literal is None:
+            message = f"attribute `{name}` wants a string, a number, `true`, or a list of numbers"
+            comparing = "compare anything else in a `where`: `acc.attrs.…`"
+            if declared == "dtype" and isinstance(value, tree.Leaf):
+                comparing = f"a port's dtype is `{value.name}.dtype`"
+            self.row.findings.error("QP104", keyword.span, message, hint=comparing)
+            return
+        if not fits(literal, declared):
+            message = f"attribute `{name}` of `{self.signature.name}` is {SAID[declared]}"
+            hint = attribute_hint(literal, declared)
+            self.row.findings.error("QP104", keyword.span, message, hint=hint)
+            return
+        if any(given.name == name for given in self.attributes):
+            message = f"attribute `{name}` is given twice"
+            self.row.findings.error("QP105", keyword.span, message)
+        if isinstance(literal, ir.DtypeOf):
+            self._require_port(literal.name, keyword.span)
+        self.attributes.append(ir.Attribute(name, literal, keyword.span))
+
+    def _require_port(self, name: str, span: Span) -> None:
+        ports = [*self.row.scope.inputs, self.row.scope.output.name.text]
+        if name not in ports:
+            message = f"`{name}` is no port of this pattern"
+            self.row.findings.error("QP110", span, message, hint=did_you_mean(name, ports))
+
+    def _fill(self, position: int, rest: tree.Rest) -> bool:
+        """Gives an operand its role. False where it has none."""
+        operand = self.signature.operands[position]
+        role = roles(self.signature.name).slot(operand.name)
+        if role is None:
+            return False
+        tensor = self.signature.operand_index(role[0].tensor)
+        given = self.given.get(tensor) if tensor is not None else None
+        data = None if given is None else self.row.draft.nodes[given]
+        node: ir.Node = ir.SlotConstant(rest.span)
+        if operand.is_tuple and isinstance(data, ir.Tuple):
+            slots = [self.row.add(ir.SlotConstant(rest.span)) for _ in data.elements]
+            node = ir.Tuple(tuple(slots), rest.span)
+        elif operand.is_tuple:
+            node = ir.SlotTuple(rest.span)
+        self.given[position] = self.row.add(node)
+        return True
+
+    # ---- reports ----
+    def _names(self) -> str:
+        names = [operand.name for operand in self.signature.operands]
+        if not names:
+            return "no operands"
+        return f"{len(names)} operand{'s' if len(names) > 1 else ''} ({', '.join(names)})"
+
+    def _report_missing(self, missing: Iterable[int], rest: tree.Rest | None) -> None:
+        names = ", ".join(f"`{self.signature.operands[i].name}`" for i in missing)
+        if rest is not None:
+            message = f"`..` cannot give {names} of `{self.signature.name}`: no tensor's parameter"
+            self.row.findings.error("QP103", rest.span, message, hint="write it as an operand")
+            return
+        given = len(self.given)
+        message = f"`{self.signature.name}` takes {self._names()}; {given} given"
+        known = roles(self.signature.name)
+        by_role = all(known.slot(self.signature.operands[i].name) for i in missing)
+        hint = "write `..` for the scales and zero points" if by_role else f"{names} missing"
+        self.row.findings.error("QP103", self.node.span, message, hint=hint)
+
+    def _report_unknown(self, keyword: tree.Keyword) -> None:
+        name = keyword.name.text
+        known = [*self.signature.attributes, *(o.name for o in self.signature.operands)]
+        hint = did_you_mean(name, known)
+        if hint is None and known:
+            hint = f"it has {', '.join(sorted(known))}"
+        message = f"`{self.signature.name}` has no attribute `{name}`"
+        self.row.findings.error("QP102", keyword.name.span, message, hint=hint)

@@ -1,0 +1,78 @@
+"""Values of attributes in a structure: which literals there are, and which type takes which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qpat.diagnostics import did_you_mean
+from qpat.semantics import ir
+from qpat.syntax import tree
+
+_Value = int | float | bool | str | tuple[int, ...] | ir.DtypeOf
+
+SAID = {
+    "int": "a whole number",
+    "int_or_none": "a whole number",
+    "float": "a number",
+    "bool": "`true` or `false`",
+    "str": "a string",
+    "dtype": 'a dtype, such as "int8"',
+    "list": "a list",
+    "any": "anything",
+}
+
+
+def attribute_value(value: object) -> _Value | None:
+    match value:
+        case tree.Literal():
+            return value.value
+        case tree.Text():
+            return value.text
+        case tree.Slot(slot="dtype"):
+            return ir.DtypeOf(value.name)
+        case tree.ListExpression():
+            return _list_value(value)
+        case tree.Leaf() if value.name in DTYPES:
+            return value.name
+    return None
+
+
+def _list_value(node: tree.ListExpression) -> tuple[int, ...] | None:
+    numbers: list[int] = []
+    for element in node.elements:
+        sign = 1
+        if isinstance(element, tree.Operation) and element.operator == "minus":
+            sign, element = -1, element.operands[0]
+        if not isinstance(element, tree.Value) or type(element.value) is not int:
+            return None
+        numbers.append(sign * element.value)
+    return tuple(numbers)
+
+
+DTYPES = frozenset(
+    ["bool", "bfloat16", "float16", "float32", "float64"]
+    + [f"{sign}int{bits}" for sign in ("", "u") for bits in (4, 8, 16, 32, 64)]
+)
+
+_CHECKS: dict[str, Callable[[_Value], bool]] = {
+    "int": lambda v: isinstance(v, int) and not isinstance(v, bool),
+    "int_or_none": lambda v: isinstance(v, int) and not isinstance(v, bool),
+    "float": lambda v: isinstance(v, int | float) and not isinstance(v, bool),
+    "bool": lambda v: isinstance(v, bool),
+    "str": lambda v: isinstance(v, str),
+    "dtype": lambda v: isinstance(v, ir.DtypeOf) or v in DTYPES or v == "",
+    "list": lambda v: isinstance(v, tuple),
+    "any": lambda v: True,
+}
+
+
+def fits(value: _Value, declared: str) -> bool:
+    return _CHECKS[declared](value)
+
+
+def attribute_hint(value: _Value, declared: str) -> str | None:
+    if declared == "list" and isinstance(value, int):
+        return f"write `[{value}, {value}]`"
+    if declared == "dtype" and isinstance(value, str):
+        return did_you_mean(value, DTYPES)
+    return None

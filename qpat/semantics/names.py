@@ -1,0 +1,136 @@
+"""What the names of a pattern stand for, seen over a set of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from qpat.ops.table import operator
+from qpat.semantics import ir
+from qpat.syntax import tree
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a pattern's names are. `absent_values` and `absent_calls` are missing in some rows."""
+
+    values: frozenset[str]
+    many: frozenset[str]
+    calls: Mapping[str, tuple[str, ...]]  # the operators each call's name can stand for
+    absent_values: frozenset[str]
+    absent_calls: frozenset[str]
+    inherited: frozenset[str]  # in one space with a port that inherits
+    unbound: frozenset[tuple[str, str]]  # (name, slot) that nothing in the structure says
+    constants: frozenset[str]
+    maybe_constants: frozenset[str]
+    dimensions: Mapping[
+        str, tuple[str, ...]
+    ]  # the ports one is read off, () if one is always there
+    layouts: Mapping[
+        str, tuple[str, str]
+    ]  # of a call: the named user that says its layout, and how
+    forms: tuple[str, ...]
+
+
+def names_of(pattern: tree.Pattern, rows: tuple[ir.Row, ...]) -> Names:
+    """What the names mean in all of `rows`."""
+    values = frozenset(name for row in rows for name in row.values)
+    operators: dict[str, set[str]] = {}
+    for row in rows:
+        for name, index in row.calls.items():
+            node = row.nodes[index]
+            assert isinstance(node, ir.Call)
+            operators.setdefault(name, set()).add(node.operator)
+    calls = {name: tuple(sorted(found)) for name, found in operators.items()}
+    ports = (*pattern.ports, pattern.output)
+    return Names(
+        values=values,
+        many=frozenset(port.name.text for port in ports if port.many),
+        calls=calls,
+        absent_values=frozenset(n for n in values if any(n not in row.values for row in rows)),
+        absent_calls=frozenset(n for n in calls if any(n not in row.calls for row in rows)),
+        inherited=_inherited(pattern, rows),
+        unbound=_unbound(rows),
+        constants=_constant_names(rows, ir.Constness.CONSTANT),
+        maybe_constants=_constant_names(rows, ir.Constness.EITHER),
+        forms=tuple(dict.fromkeys(row.form for row in rows if row.form is not None)),
+        dimensions=_dimensions(ports),
+        layouts=_layouts(rows),
+    )
+
+
+def _dimensions(ports: Iterable[tree.Port]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[tree.Port]] = {}
+    for port in ports:
+        shape = port.type.shape if port.type is not None else None
+        for dimension in shape or ():
+            if isinstance(dimension.value, str):
+                found.setdefault(dimension.value, []).append(port)
+    return {
+        name: tuple(port.name.text for port in by) if all(port.maybe for port in by) else ()
+        for name, by in found.items()
+    }
+
+
+def _layouts(rows: tuple[ir.Row, ...]) -> Mapping[str, tuple[str, str]]:
+    """For each named call the named call that uses it and has an attribute for its layout."""
+    found: dict[str, tuple[str, str]] = {}
+    for row in rows:
+        for user, index in row.calls.items():
+            node = row.nodes[index]
+            assert isinstance(node, ir.Call)
+            signature = operator(node.operator)
+            known = signature.attributes if signature is not None else {}
+            attribute = next((name for name in ("data_layout", "layout") if name in known), None)
+            if attribute is None or not node.operands:
+                continue
+            data = node.operands[0]
+            names = [name for name, at in row.calls.items() if at == data]
+            found.update({name: (user, attribute) for name in names})
+    return found
+
+
+def _unbound(rows: tuple[ir.Row, ...]) -> frozenset[tuple[str, str]]:
+    """The (name, slot) that no constant of the structure says in some row."""
+    found: set[tuple[str, str]] = set()
+    for row in rows:
+        space_of = {member: space for space in row.spaces for member in space.members}
+        for name, index in row.values.items():
+            space = space_of.get(index)
+            if space is None or not space.scales:
+                found.add((name, "scale"))
+            if space is None or not space.zero_points:
+                found.add((name, "zero_point"))
+    return frozenset(found)
+
+
+def _constant_names(rows: tuple[ir.Row, ...], constness: ir.Constness) -> frozenset[str]:
+    return frozenset(
+        node.name
+        for row in rows
+        for node in row.nodes
+        if isinstance(node, ir.Input) and node.name is not None and node.constness is constness
+    )
+
+
+def _inherited(pattern: tree.Pattern, rows: tuple[ir.Row, ...]) -> frozenset[str]:
+    """The names in one space with a port that inherits, in some row."""
+    statements = _inherit_statements(pattern.block.statements)
+    ports = {name.text for statement in statements for name in statement.names}
+    found: set[str] = set()
+    for row in rows:
+        for space in row.spaces:
+            names = {name for name, index in row.values.items() if index in space.members}
+            if names & ports:
+                found |= names
+    return frozenset(found | ports)
+
+
+def _inherit_statements(statements: Iterable[tree.Statement]) -> list[tree.Inherit]:
+    found: list[tree.Inherit] = []
+    for statement in statements:
+        if isinstance(statement, tree.Inherit):
+            found.append(statement)
+        elif isinstance(statement, tree.Form):
+            found += _inherit_statements(statement.block.statements)
+    return found

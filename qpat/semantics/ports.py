@@ -1,0 +1,114 @@
+"""The interface of a pattern: its ports with their dtypes and shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from qpat.diagnostics import Findings, did_you_mean
+from qpat.semantics import ir
+from qpat.semantics.attributes import DTYPES
+from qpat.semantics.reports import RESERVED, check_name, report_twice, report_unbuilt
+from qpat.source import Span
+from qpat.syntax import tree
+
+
+def lower_ports(node: tree.Pattern, findings: Findings) -> tuple[ir.Port, ...]:
+    """The ports of a pattern, the output last."""
+    return _Ports(node, findings).lower()
+
+
+class _Ports:
+    def __init__(self, node: tree.Pattern, findings: Findings) -> None:
+        self.node = node
+        self.findings = findings
+        self.inputs = {port.name.text: port for port in node.ports}
+
+    def lower(self) -> tuple[ir.Port, ...]:
+        seen: dict[str, Span] = {}
+        for port in (*self.node.ports, self.node.output):
+            if port.name.text in seen:
+                report_twice(port.name, seen[port.name.text], "port", self.findings)
+            seen.setdefault(port.name.text, port.name.span)
+            check_name(self.findings, port.name)
+        output = self.node.output
+        if output.many:
+            report_unbuilt(self.findings, output.span, "an output that is many tensors")
+        if output.maybe:
+            self.findings.error("QP119", output.span, "the output of a pattern cannot be absent")
+        inputs = tuple(self._port(port, False) for port in self.node.ports)
+        return (*inputs, self._port(output, True))
+
+    def _port(self, port: tree.Port, is_output: bool) -> ir.Port:
+        dtypes: list[str] = []
+        same: str | None = None
+        for atom in port.type.atoms if port.type is not None else ():
+            if atom.member is not None:
+                same = self._same_dtype(port, atom)
+            elif atom.name in DTYPES:
+                dtypes.append(atom.name)
+            elif atom.name != "tensor":
+                hint = did_you_mean(atom.name, [*DTYPES, "tensor"])
+                message = f"`{atom.name}` is no dtype"
+                self.findings.error("QP121", atom.span, message, hint=hint)
+        name = port.name.text
+        shape = self._shape(port)
+        span = port.span
+        return ir.Port(name, tuple(dtypes), same, shape, port.maybe, port.many, is_output, span)
+
+    def _same_dtype(self, port: tree.Port, atom: tree.TypeAtom) -> str | None:
+        assert port.type is not None
+        if len(port.type.atoms) > 1:
+            report_unbuilt(self.findings, port.type.span, "another port's dtype among several")
+        known = [*self.inputs, self.node.output.name.text]
+        if atom.member != "dtype":
+            message = f"a type can be `{atom.name}.dtype`, not `{atom.name}.{atom.member}`"
+            self.findings.error("QP121", atom.span, message)
+        elif atom.name in self.inputs and self.inputs[atom.name].maybe and not port.maybe:
+            message = (
+                f"`{atom.name}` may be absent, and then `{port.name.text}` would have no dtype"
+            )
+            self.findings.error("QP121", atom.span, message)
+        elif self._refers_back(atom.name, port.name.text):
+            message = f"`{atom.name}` and `{port.name.text}` take their dtype from each other"
+            self.findings.error("QP121", atom.span, message)
+        elif atom.name not in known or atom.name == port.name.text:
+            hint = did_you_mean(atom.name, [k for k in known if k != port.name.text])
+            message = f"`{atom.name}` is no other port of this pattern"
+            self.findings.error("QP121", atom.span, message, hint=hint)
+        else:
+            return atom.name
+        return None
+
+    def _refers_back(self, name: str, start: str) -> bool:
+        """Whether the dtype of port `name` is that of `start`, through others too."""
+        types = {p.name.text: p.type for p in (*self.node.ports, self.node.output)}
+        for _ in types:
+            type_ = types.get(name)
+            atom = type_.atoms[0] if type_ is not None else None
+            if atom is None or atom.member is None:
+                return False
+            if atom.name == start:
+                return name != start
+            name = atom.name
+        return True
+
+    def _shape(self, port: tree.Port) -> tuple[int | str | None, ...] | None:
+        if port.type is None or port.type.shape is None:
+            return None
+        if port.many:
+            report_unbuilt(self.findings, port.type.span, "a shape on a port that is many")
+        names = {*self.inputs, *_bound_names(self.node)}
+        for dimension in port.type.shape:
+            if dimension.value in names or dimension.value in RESERVED:
+                message = f"`{dimension.value}` already means something else in this pattern"
+                self.findings.error("QP117", dimension.span, message)
+        if sum(dimension.rest for dimension in port.type.shape) > 1:
+            message = "a shape can have one `...`"
+            self.findings.error("QP121", port.type.span, message)
+        return tuple("..." if d.rest else d.value for d in port.type.shape)
+
+
+def _bound_names(node: tree.Pattern) -> Iterable[str]:
+    blocks = [node.block, *(s.block for s in node.block.statements if isinstance(s, tree.Form))]
+    binds = [s for block in blocks for s in block.statements if isinstance(s, tree.Bind)]
+    return (out.name for bind in binds for out in bind.outs)

@@ -1,0 +1,452 @@
+"""What the user sees: one case at least for each code, kept as golden text."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qpat.compiler import check_source, open_source
+from qpat.diagnostics import Diagnostic, QpatError, Severity, render_all
+from qpat.source import Source
+from tests.golden import check_golden
+
+ROOT = Path(__file__).resolve().parents[2]
+FRONT_END = [
+    ROOT / "qpat" / "compiler.py",
+    *(
+        path
+        for part in ("syntax", "ops", "semantics")
+        for path in (ROOT / "qpat" / part).glob("*.py")
+    ),
+]
+
+
+def pattern(body: str, ports: str = "x: int8", output: str = "y: int8", alias: str = "") -> str:
+    lines = "".join(f"  {line.strip()}\n" for line in body.strip().splitlines())
+    return f'compiler "npu"\n\npattern p({ports}) -> {output}{alias} {{\n{lines}}}\n'
+
+
+RELU = "y = nn.relu(x)"
+BIASED = """acc = qnn.conv2d(x, const w, ..)
+sum = nn.bias_add(acc, const bias)?
+y   = qnn.requantize(sum, ..)
+"""
+BIASED_PORTS = "x: int8, w: int8, bias: int32?"
+
+# The name begins with the code that is all the case may report.
+CASES = {
+    # ---- syntax ----
+    "QP001_misspelt_item": 'compiler "npu"\n\npatern p(x: int8) -> y: int8 { y = nn.relu(x) }\n',
+    "QP001_misspelt_statement": pattern(f"{RELU}\nwher rank(x) == 4"),
+    "QP001_no_such_character": pattern("# a comment as in Python"),
+    "QP001_brackets": pattern("y = nn.relu(nn.relu(x)\nwhere rank(x) == 4"),
+    "QP001_no_string": "compiler npu\npattern p(x: int8) -> y: int8 { y = nn.relu(x) }\n",
+    "QP002_string_without_end": pattern('y = nn.max_pool2d(x, layout="NHWC)'),
+    "QP003_block_without_end": pattern(RELU).rstrip().rstrip("}"),
+    "QP003_middle_of_a_statement": 'compiler "npu"\nimport',
+    "QP003_pattern_without_end": pattern(RELU).rstrip().rstrip("}") + pattern(RELU)[16:],
+    "QP006_too_large": pattern(f"{RELU}\nwhere rank(x) <= 1e999"),
+    "QP006_no_number": pattern(f"{RELU}\nwhere rank(x) == 0x10"),
+    # ---- not built ----
+    "QP090_import": 'compiler "npu"\nimport "other.qpat" as other\n',
+    "QP090_option": 'compiler "npu"\noption fold: bool = true\n',
+    "QP090_extern": 'compiler "npu"\nextern f(x: tensor) -> int8 from "module:f"\n',
+    "QP090_fragment": 'compiler "npu"\nfragment f(x) { where rank(x) == 4 }\n',
+    "QP090_family": 'compiler "npu"\nfor op in [add] { pattern $op(x) -> y { y = $op(x, x) } }\n',
+    "QP090_test": 'compiler "npu"\ntest "t" """fn""" { match p }\n',
+    "QP090_use": pattern(f"{RELU}\nuse f(x)"),
+    "QP090_option_in_a_pattern": pattern(f"{RELU}\noption k = 1"),
+    "QP090_op_rule": pattern(RELU, alias=' as op "nn.relu"'),
+    "QP090_shared": pattern("y = nn.relu(shared nn.relu(x))"),
+    "QP090_unordered": pattern("y = unordered qnn.add(x, x, ..)"),
+    "QP090_structured_repeat": pattern("y = concatenate((nn.relu(x) ... 8))", "x: int8..."),
+    "QP090_field_names": pattern(f"a, b = split(x)\n{RELU}"),
+    "QP090_many_outputs": pattern("ys = split(x)", output="ys: int8..."),
+    "QP090_slot_in_a_tuple": pattern("y = qnn.concatenate((x, x), (x.scale, x.scale), ..)"),
+    "QP090_function": pattern(f'{RELU}\nparam k = dim(x, "C")'),
+    "QP090_member": pattern(f"{RELU}\nparam k = x.range"),
+    "QP090_param_type": pattern(f"{RELU}\nparam k: int8 = 3"),
+    "QP090_inherited": pattern(f"{RELU}\ninherit x\nparam k = x.scale"),
+    "QP090_dtype_among_several": pattern(RELU, output="y: int16 | x.dtype"),
+    "QP091_meaning": pattern(f"{RELU}\nmeaning y = nn.relu(x)"),
+    # ---- operators, operands, attributes ----
+    "QP101_unknown_operator": pattern("y = nn.rleu(x)"),
+    "QP101_family_forgotten": pattern("y = conv2d(x, const w, ..)", "x: int8, w: int8"),
+    "QP102_unknown_attribute": pattern("y = nn.max_pool2d(x, stride=[2, 2])"),
+    "QP102_unknown_attribute_read": pattern(f"{RELU}\nwhere y.attrs.axis == 1"),
+    "QP103_too_few": pattern("y = qnn.requantize(x, x.scale, x.zero_point)"),
+    "QP103_too_many": pattern("y = nn.relu(x, x)"),
+    "QP103_rest_gives_no_tensor": pattern("y = qnn.requantize(..)"),
+    "QP104_wrong_type": pattern("y = nn.max_pool2d(x, strides=2)"),
+    "QP104_wrong_dtype": pattern('y = cast(x, dtype="int7")'),
+    "QP104_no_literal": pattern("y = cast(x, dtype=x)"),
+    "QP105_given_twice": pattern("y = qnn.requantize(x, .., data=x)"),
+    "QP105_behind_the_rest": pattern("y = qnn.requantize(x, .., x.scale)"),
+    "QP106_no_slot": pattern("y = nn.pad(x, x.zeropoint)"),
+    "QP106_cannot_be_filled": pattern(f"{RELU}\nlet x.shape = 3"),
+    "QP107_scale_for_zero_point": pattern(
+        "y = qnn.requantize(x, x.zero_point, x.scale, y.scale, y.zero_point)"
+    ),
+    "QP107_of_another_tensor": pattern(
+        "acc = qnn.conv2d(x, const w, w.zero_point, x.zero_point, x.scale, w.scale)\n"
+        "y   = qnn.requantize(acc, ..)",
+        "x: int8, w: int8",
+    ),
+    # ---- names ----
+    "QP110_unbound": pattern("y = nn.relu(xx)"),
+    "QP110_inherit_no_port": pattern(f"a = nn.relu(x)\n{RELU.replace('x', 'a')}\ninherit a"),
+    "QP111_output": pattern("z = nn.relu(x)"),
+    "QP111_port": pattern(RELU, "x: int8, w: int8"),
+    "QP111_port_of_an_optional": pattern(BIASED, BIASED_PORTS.replace("?", "")),
+    "QP111_output_in_a_form": pattern("form a { y = nn.relu(x) }\nform b { z = nn.relu(x) }"),
+    "QP112_circle": pattern("y = nn.relu(a)\na = nn.relu(b)\nb = nn.relu(a)"),
+    "QP113_constant_call": pattern("a = nn.relu(x)\ny = add(a, const a)"),
+    "QP114_many_where_one": pattern("y = nn.relu(xs)", "xs: int8..."),
+    "QP114_one_where_many": pattern("y = concatenate((x...))"),
+    "QP115_optional_name": pattern("y = nn.relu(x?)"),
+    "QP116_unused": pattern(f"a = nn.relu(x)\n{RELU}"),
+    "QP117_pattern": pattern(RELU) + pattern(RELU).partition("\n\n")[2],
+    "QP117_name": pattern(f"{RELU}\ny = clip(x)"),
+    "QP117_form": pattern("form a { y = nn.relu(x) }\nform a { y = clip(x) }"),
+    "QP117_param": pattern(f"{RELU}\nparam k = 1\nparam k = 2"),
+    "QP117_param_as_port": pattern(f"{RELU}\nparam x = 1"),
+    "QP117_compiler": f'compiler "a"\n{pattern(RELU)}',
+    "QP118_no_pattern": 'compiler "npu"\n',
+    "QP119_output_absent": pattern(RELU, output="y: int8?"),
+    "QP120_rows": pattern(
+        "a = nn.relu(x)?\nb = nn.relu(a)?\nc = nn.relu(b)?\nd = nn.relu(c)?\ne = nn.relu(d)?\n"
+        "f = nn.relu(e)?\ny = {clip, abs}(f)"
+    ),
+    "QP121_dtype": pattern(RELU, "x: int7"),
+    "QP121_no_other_port": pattern(RELU, output="y: z.dtype"),
+    "QP122_target": pattern(f"form a {{ {RELU} }}\nform b on tpu {{ {RELU} }}"),
+    "QP123_nothing_left": pattern("y = nn.relu(x)?"),
+    # ---- expressions ----
+    "QP130_unknown": pattern(f"{RELU}\nlet size = 1\nwhere sise == 1"),
+    "QP131_tensor": pattern(f"{RELU}\nwhere x == 1"),
+    "QP131_member": pattern(f"{RELU}\nwhere x.dtpye == int8"),
+    "QP132_no_call": pattern(f"{RELU}\nwhere x.attrs.axis == 1"),
+    "QP133_raw": pattern(f"{RELU}\nparam k = raw"),
+    "QP134_unguarded_value": pattern(f"{BIASED}param k = bias.value", BIASED_PORTS),
+    "QP134_unguarded_attribute": pattern(f"{BIASED}where sum.attrs.axis == 3", BIASED_PORTS),
+    "QP135_function": pattern(f"{RELU}\nwhere rnak(x) == 4"),
+    "QP135_arguments": pattern(f"{RELU}\nwhere rank() == 4"),
+    "QP136_default": pattern(f"{RELU}\nparam k = x.shape ?? 0"),
+    "QP137_index": pattern(f"{RELU}\nparam k = x.shape[0, 1]"),
+    "QP138_no_condition": pattern(f"{RELU}\nwhere rank(x)"),
+    "QP139_no_tuple": pattern(f"{RELU}\nparam a, b = rank(x)"),
+    "QP143_slot_of_nothing": pattern(f"{RELU}\nwhere x.scale == 1"),
+    "QP144_filled_and_bound": pattern("y = qnn.requantize(x, ..)\nlet x.scale = 1"),
+    # ---- the file ----
+    "QP140_no_compiler": pattern(RELU).partition("\n\n")[2],
+    "QP141_dot": pattern(RELU).replace("npu", "my.npu"),
+    "QP141_default": pattern(RELU).replace("npu", "default"),
+    "QP142_compiler_twice": pattern(RELU, alias=' as "npu.relu"'),
+    "QP142_empty": pattern(RELU, alias=' as ""'),
+}
+
+
+def findings(text: str) -> tuple[Diagnostic, ...]:
+    return check_source(Source("case.qpat", text))[1]
+
+
+def shown(name: str) -> str:
+    """A case and all that is said of it."""
+    return f"{CASES[name].rstrip()}\n\n----\n\n{render_all(findings(CASES[name]))}\n"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_message(name: str, pytestconfig: pytest.Config) -> None:
+    check_golden(pytestconfig, f"diagnostics/{name}.txt", shown(name))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_nothing_else_is_reported(name: str) -> None:
+    assert {found.code for found in findings(CASES[name])} == {name.partition("_")[0]}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_words_at_fault_are_underlined(name: str) -> None:
+    for found in findings(CASES[name]):
+        assert found.span is not None and found.span.text.strip()
+
+
+def test_every_golden_text_has_its_case() -> None:
+    folder = ROOT / "tests" / "golden" / "diagnostics"
+    assert {path.stem for path in folder.glob("*.txt")} == set(CASES)
+
+
+def test_every_code_of_the_front_end_has_a_case() -> None:
+    codes = {c for path in FRONT_END for c in re.findall(r'"(QP\d+)"', path.read_text("utf-8"))}
+    # QP004 and QP005 have no place in a text, and tests of their own here and in tests/syntax.
+    assert codes - {"QP004", "QP005"} == {name.partition("_")[0] for name in CASES}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("missing.qpat", "no such file"), ("", "this is a folder"), ("latin.qpat", "not UTF-8")],
+)
+def test_unreadable_file_is_named(name: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "latin.qpat").write_bytes(b"\xe9")
+    with pytest.raises(QpatError) as caught:
+        open_source(tmp_path / name)
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.place) == ("QP004", str(tmp_path / name))
+    assert said in found.message
+
+
+def test_only_meaning_is_a_warning() -> None:
+    for name in CASES:
+        warns = {found.severity for found in findings(CASES[name])} == {Severity.WARNING}
+        assert warns == name.startswith("QP091"), name
+
+
+def test_faults_in_different_patterns_are_all_reported_in_order_of_place() -> None:
+    heads = [
+        "pattern a(x: int8) -> y: int8 { y = nn.rleu(x) }",
+        "pattern b(x: int8) -> y: int8 { y = nn.max_pool2d(x, stride=[1, 1]) }",
+        "pattern c(x: int8) -> y: int8 { y = nn.relu(x) }",
+        "pattern d(x: int8) -> y: int8 { y = nn.relu(x) where y.scal == 1 }",
+        "pattern e(x: int8) -> z: int8 { y = nn.relu(x) }",
+    ]
+    found = findings("\n".join(['compiler "npu"', *heads]))
+    assert [(f.code, f.span.line) for f in found if f.span is not None] == [
+        ("QP101", 2),
+        ("QP102", 3),
+        ("QP131", 5),
+        ("QP111", 6),
+    ]
+
+
+def test_fault_met_in_every_row_is_reported_once() -> None:
+    text = pattern("a = nn.relu(x)?\nb = clip(a)?\ny = nn.relu(b, foo=1)")
+    assert [found.code for found in findings(text)] == ["QP102"]
+
+
+def test_marker_stands_under_the_words_behind_a_tab() -> None:
+    text = pattern(RELU).replace("  y = nn.relu", "\ty = nn.rleu")
+    lines = render_all(findings(text)).splitlines()
+    assert lines[2:4] == [" 4 | \ty = nn.rleu(x)", "   | \t    ^^^^^^^"]
+
+
+# ---- defects: what fails here is not mended yet -----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [
+        # IndexError in _Arguments._fill: the tuple that says how many slots there are is missing.
+        pytest.param(pattern("y = qnn.concatenate(..)"), {"QP103"}, id="rest without a tuple"),
+        # RecursionError: names are followed by recursion.
+        pytest.param(
+            pattern(
+                "".join(f"a{i} = nn.relu(a{i + 1})\n" for i in range(1500))
+                + "a1500 = nn.relu(x)\ny = nn.relu(a0)"
+            ),
+            None,
+            id="long chain",
+        ),
+    ],
+)
+def test_no_traceback(text: str, codes: set[str] | None) -> None:
+    found = {finding.code for finding in findings(text)}
+    assert codes is None or found == codes
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(
+            pattern(RELU).replace("pattern p", "pattern $p"), id="$name outside of a family"
+        ),
+        pytest.param(pattern(RELU, "x: int8, w: int8?"), id="optional port that no row binds"),
+        pytest.param(
+            pattern(BIASED.replace("const bias", "const biass"), BIASED_PORTS),
+            id="misspelt optional port",
+        ),
+        pytest.param(
+            pattern('y = nn.max_pool2d(x, layout="NHWC", layout="NCHW")'), id="attribute twice"
+        ),
+        pytest.param(pattern("y = qnn.requantize(x, .., ..)"), id="rest twice"),
+        pytest.param(pattern("y = nn.relu(x, ..)"), id="rest of nothing"),
+        pytest.param(pattern("y = nn.relu((x, x))"), id="tuple where a tensor is wanted"),
+        pytest.param(pattern("y = concatenate(x)"), id="tensor where a tuple is wanted"),
+        pytest.param(pattern("y = nn.relu(nn.relu(x)[0])"), id="field of a tensor"),
+        pytest.param(pattern("y = nn.max_pool2d(x, strides=[true, false])"), id="truth in a list"),
+        pytest.param(
+            pattern("d = nn.relu(x)\ny = qnn.requantize(x, d.scale, d.zero_point, ..)"),
+            id="call that only a slot names",
+        ),
+        pytest.param(
+            pattern("form a { y = nn.relu(x) param k = 1 param k = 2 }"), id="param twice"
+        ),
+        pytest.param(
+            pattern("param k = 1\nform a { y = nn.relu(x) param k = 2 }"),
+            id="param of the pattern and of a form",
+        ),
+        pytest.param(
+            pattern("form a { y = nn.relu(x) }\nform b on relax { y = nonsense(zz) }"),
+            id="form for a target that is not built",
+        ),
+        pytest.param(pattern("pattern = nn.relu(form)", "form: int8", "pattern: int8"), id="form"),
+        pytest.param(pattern(f"{RELU}\nparam k = x.value"), id="value of what is no constant"),
+        pytest.param(
+            pattern("y = qnn.add(const? x, const? z, ..)\nparam k = x.value", "x: int8, z: int8"),
+            id="value of what is perhaps no constant",
+        ),
+        pytest.param(
+            pattern("s = add(x, const b)?\ny = nn.relu(s)\nparam k = N", "x: int8, b: int8 [N]?"),
+            id="dimension of an absent port",
+        ),
+        pytest.param(
+            pattern("s = add(x, const b)?\ny = nn.relu(s)", "x: int8, b: int8?", "y: b.dtype"),
+            id="dtype of an absent port",
+        ),
+        pytest.param(pattern(f"{RELU}\nlet N = 3", "x: int8 [N]"), id="let over a dimension"),
+        pytest.param(
+            pattern("acc = nn.relu(x)\ny = nn.relu(acc)", "x: int8 [acc]"),
+            id="dimension as a bound name",
+        ),
+        pytest.param(pattern(RELU, "x: y.dtype", "y: x.dtype"), id="dtypes in a circle"),
+        pytest.param(pattern(f'{RELU}\nlet x.scale = "a"'), id="scale that is a text"),
+        pytest.param(pattern(f"{RELU}\nlet x.zero_point = 0.5"), id="broken zero point"),
+        pytest.param(
+            pattern("y = qnn.requantize(x, ..)\nlet x.scale = 1.0"), id="slot the graph fills"
+        ),
+        pytest.param(
+            pattern(f"{RELU}\nlet x.scale = 1.0\nlet x.scale = 2.0"), id="slot filled twice"
+        ),
+        pytest.param(pattern(f"{RELU}\nwhere x.scale == 1"), id="slot that nothing binds"),
+        pytest.param(pattern(f"{RELU}\nparam a, b = (1, 2, 3)"), id="two names, three values"),
+        pytest.param(pattern(f"{RELU}\nwhere x.dtype + 1 == 3"), id="text plus number"),
+        pytest.param(pattern(f"{RELU}\nwhere x.dtype < 3"), id="text less than number"),
+        pytest.param(pattern(f"{RELU}\nwhere not 3"), id="not a number"),
+        pytest.param(pattern(f"{RELU}\nwhere 1 and rank(x) == 4"), id="number and truth"),
+        pytest.param(pattern(f"{RELU}\nwhere rank(x) in 1"), id="in a number"),
+        pytest.param(pattern(f'{RELU}\nwhere rank(x) in "abc"'), id="number in a text"),
+        pytest.param(pattern(f"{RELU}\nwhere rank(x) in 3..1"), id="range of nothing"),
+        pytest.param(pattern(f'{RELU}\nparam k = limits("foo")'), id="limits of no dtype"),
+        pytest.param(pattern(f'{RELU}\nparam k = abs("a")'), id="absolute value of a text"),
+        pytest.param(pattern(f'{RELU}\nparam k = x.shape["a"]'), id="text as an index"),
+        pytest.param(pattern(f"{RELU}\nparam k = 3[0]"), id="element of a number"),
+        pytest.param(
+            pattern('form a { y = nn.relu(x) }\nform b { y = clip(x) }\nwhere form == "c"'),
+            id="form that does not exist",
+        ),
+        pytest.param(pattern(f"{RELU}\nlet true = 3"), id="let of a word of the language"),
+        pytest.param(pattern(f"{RELU}\nparam k = 1e999"), id="infinite number"),
+    ],
+)
+def test_nonsense_is_not_accepted(text: str) -> None:
+    assert any(found.severity is Severity.ERROR for found in findings(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [
+        # The names on the left are unknown behind it.
+        pytest.param(
+            pattern("a, b = split(x)\ny = add(a, b)"), {"QP090": 1}, id="fields of a tuple"
+        ),
+        pytest.param(pattern("ys... = split(x)", output="ys: int8..."), {"QP090": 2}, id="outputs"),
+        pytest.param(pattern("form a { form b { y = nn.relu(x) } }"), {"QP090": 1}, id="form"),
+        pytest.param(pattern("y = nn.relu(x, x, x, x)"), {"QP103": 1}, id="three too many"),
+        pytest.param(
+            pattern("x = nn.relu(x)", output="x: int8"), {"QP117": 1}, id="output = input"
+        ),
+        pytest.param(
+            'compiler "npu"\nextern f(x: tensor) -> int8 from "m:f"\n'
+            + pattern(f"{RELU}\nparam k = f(x)").partition("\n\n")[2],
+            {"QP090": 1},
+            id="extern in use",
+        ),
+        pytest.param(
+            'compiler "npu"\noption o = 1\n' + pattern(f"{RELU}\nparam k = o").partition("\n\n")[2],
+            {"QP090": 1},
+            id="option in use",
+        ),
+        pytest.param(
+            'compiler "npu"\nfragment requantize(v) -> out { out = qnn.requantize(v, ..) }\n'
+            + pattern("y = requantize(x)").partition("\n\n")[2],
+            {"QP090": 1},
+            id="fragment in use",
+        ),
+        pytest.param(pattern("y = nn.relu(const y)"), {"QP113": 1}, id="constant output"),
+        # Said as QP135, "does not take 2 arguments".
+        pytest.param(
+            pattern(f'{RELU}\nparam k = sum(x.shape, except="O")'), {"QP090": 1}, id="sum"
+        ),
+    ],
+)
+def test_one_fault_is_reported_once(text: str, codes: dict[str, int]) -> None:
+    found = [finding.code for finding in findings(text)]
+    assert {code: found.count(code) for code in found} == codes
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        # "`b` cannot stand here, expected `,` or `=`": that a `}` is missing is the news.
+        pytest.param(
+            pattern(RELU).rstrip().rstrip("}") + "\npattern b(x) -> y { y = nn.relu(x) }\n",
+            "not closed",
+            id="pattern without an end before another",
+        ),
+        # The hint says "here stands one of compiler, import, …" inside a pattern.
+        pytest.param(pattern(f"{RELU}\nwhere 1 <= rank(x) <= 4"), "", id="comparisons in a row"),
+        # "with all that is optional left out, no operator remains", and nothing is optional.
+        pytest.param(pattern("y = x"), "is no call", id="output that is an input"),
+        # "`qparams` cannot be filled … did you mean `qparams`?"
+        pytest.param(pattern(f"{RELU}\nlet x.qparams = 3"), "raw", id="qparams that are not raw"),
+        # "wants a literal: …, or list", and a list was given.
+        pytest.param(
+            pattern("y = nn.pad(x, 0, pad_width=[[0, 0], [1, 1]])"), "QP090", id="list of lists"
+        ),
+        # "`x=` is part of the language but not built yet", and it is not.
+        pytest.param(pattern(f"{RELU}\nparam k = rank(x=x)"), "QP135", id="argument by name"),
+        # "declare it `w: …?` if it may be absent", and no row has it.
+        pytest.param(pattern(RELU, "x: int8, w: int8"), "not used", id="unused port"),
+        # "`y` has more than 64 rows": the pattern has.
+        pytest.param(CASES["QP120_rows"], "`p` has", id="rows"),
+    ],
+)
+def test_message_says_what_is_wrong(text: str, said: str) -> None:
+    words = render_all(findings(text))
+    assert said in words
+    assert "one of compiler, import" not in words
+
+
+@pytest.mark.parametrize("blank", ["\n", "  ", "\t\n\n"])
+def test_missing_compiler_is_shown_at_a_word(blank: str) -> None:
+    # Shown at 1:1, where there is nothing, as long as blanks before the first word are not skipped.
+    (found,) = findings(f"{blank}pattern p(x: int8) -> y: int8 {{ y = nn.relu(x) }}")
+    assert found.code == "QP140"
+    assert found.span is not None and found.span.text == "pattern"
+
+
+# ---- the same bytes every time -------------------------------------------------------------
+
+_PRINT_ALL = """
+from tests.diagnostics.test_messages import CASES, shown
+import sys
+sys.stdout.buffer.write("".join(shown(name) for name in CASES).encode())
+"""
+
+
+def test_messages_do_not_depend_on_the_hash_seed() -> None:
+    outputs = set()
+    for seed in ("0", "1", "4242"):
+        done = subprocess.run(
+            [sys.executable, "-c", _PRINT_ALL],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            check=True,
+        )
+        outputs.add(done.stdout)
+    assert len(outputs) == 1
