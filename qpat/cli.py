@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FINE
     except OSError as error:
         _forget_stdout()
-        print(f"qpat: cannot write to standard output: {error.strerror}", file=sys.stderr)
+        print(f"qpat: cannot write the output: {error.strerror}", file=sys.stderr)
         return FINDINGS
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -142,7 +142,7 @@ def _compile(options: argparse.Namespace) -> int:
     if options.output is None:
         _write_module(compiled.text)
         return FINE
-    if os.path.exists(options.output) and os.path.samefile(options.output, options.file):
+    if _is_one_file(options.output, options.file):
         message = "the output is the .qpat file itself"
         raise failure("QP331", message, place=options.output, hint="give another name with -o")
     write_atomically(options.output, compiled.text)
@@ -150,6 +150,10 @@ def _compile(options: argparse.Namespace) -> int:
     rows = sum(len(pattern.rows) for pattern in patterns)
     print(f"{options.output}: {len(patterns)} patterns, {rows} rows")
     return FINE
+
+
+def _is_one_file(first: str, second: str) -> bool:
+    return os.path.exists(first) and os.path.exists(second) and os.path.samefile(first, second)
 
 
 def _write_module(text: str) -> None:

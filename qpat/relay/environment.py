@@ -33,6 +33,9 @@ _FRAME = re.compile(r'\s*File ".*", line \d+')
 _PREFIX = re.compile(r"^(?:(?:\w*Error|tvm):\s*)+")
 _CHECK = re.compile(r"^Check failed: \(.*?\) is false:\s*")
 
+# The parser shows a word of the text with all that it knows of it.
+_TOKEN = re.compile(r"Token\(span=.*?token_type=(\w+), data=.*\)$")
+
 
 # ---- finding it ----------------------------------------------------------------------------------
 
@@ -193,7 +196,7 @@ def _hear(context: Any, heard: Heard) -> None:
 def _complaint(diagnostic: Any) -> Complaint:
     span = diagnostic.span
     place = (None, None) if span is None else (int(span.line), int(span.column))
-    return Complaint(_one_line(str(diagnostic.message)), *place)
+    return Complaint(_TOKEN.sub(r"\1", _one_line(str(diagnostic.message))), *place)
 
 
 def reason(error: BaseException, heard: Heard) -> str:

@@ -58,9 +58,10 @@ def shallow_copy(module: Any) -> Any:
     import tvm
 
     # Made of the same global variables: calls refer to them.
-    copy = tvm.IRModule(dict(module.functions.items()), dict(module.type_definitions.items()))
+    copy = tvm.IRModule(module.functions, module.type_definitions)
     for key, value in module.attrs.items() if module.attrs is not None else ():
-        copy = copy.with_attr(key, value)
+        # TVM takes no plain values here, and gives plain values to who reads them.
+        copy = copy.with_attr(key, tvm.runtime.convert(value))
     return copy
 
 

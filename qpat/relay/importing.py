@@ -369,7 +369,6 @@ def _onnx_shape(path: Path, value: Any, progress: Progress) -> tuple[int, ...]:
 # ---- Relay text and JSON -------------------------------------------------------------------------
 
 _ASTEXT = "write the text with module.astext(), not with print(module)"
-_TOKEN = re.compile(r"Token\(span=.*?token_type=(\w+), data=.*\)$")
 
 
 def _read_text(path: Path, data: bytes, progress: Progress) -> ImportedModel:
@@ -391,7 +390,7 @@ def _read_text(path: Path, data: bytes, progress: Progress) -> ImportedModel:
 
 
 def _text_failure(path: Path, text: str, error: Exception, heard: Heard) -> QpatError:
-    said = _TOKEN.sub(r"\1", reason(error, heard))
+    said = reason(error, heard)
     first = heard.errors[0] if heard.errors else None
     place, hint = str(path), None
     if first is not None and first.line is not None:

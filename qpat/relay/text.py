@@ -3,9 +3,9 @@
 What TVM itself prints (`astext`) it often cannot read, or reads as something else. Told here:
 
 - A *variable* named as no identifier (TFLite's `serving_default_x:0`, a keyword) gets a name that
-  is one: every character but letters, digits, `_` and `/` becomes `_`, and `_` is appended while
-  the name is a keyword or taken. Other names stay. (TVM numbers names that occur in several
-  functions, and puts `v` before one that does not begin with a letter.)
+  is one: every character but letters, digits, `_` and `/` becomes `_`, `v` is put before what
+  begins with no letter, and `_` is appended while the name is a keyword or taken. Other names stay,
+  but where several variables have one name, as in several functions, TVM numbers all but the first.
 - A *floating-point scalar* and a floating-point attribute of a call are written with as many digits
   as they need. TVM writes six, which changes nearly every scale.
 - *Attributes* that the text cannot spell (strings with quotes, backslashes or letters beyond ASCII,
@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from qpat.diagnostics import QpatError, failure
+from qpat.ops.table import operator
 from qpat.relay.environment import listening, reason, relay_parser, require_relay
 from qpat.relay.graph import post_order, rewrite, shallow_copy
 
@@ -58,11 +59,11 @@ def relay_text(module: Any) -> str:
     _refuse(module)
     typed = _typed(module)
     names = _new_names(typed)
-    text = _print(typed, names, _Kept())
+    text = _print(typed, names, _kept(typed, thorough=False))
     if _difference(text, typed) is None:
         return text
-    # Trying every attribute costs more than all the rest, and few models need it.
-    text = _print(typed, names, _attributes_that_change(typed))
+    # Trying every attribute of a call costs more than all the rest, and few models need it.
+    text = _print(typed, names, _kept(typed, thorough=True))
     found = _difference(text, typed)
     if found is not None:
         raise _unwritable(found)
@@ -117,24 +118,27 @@ def _new_names(module: Any) -> dict[Expr, str]:
     for function in module.functions.values():
         variables = [node for node in post_order(function, functions=True) if _is(node, "Var")]
         names = {variable: str(variable.name_hint) for variable in variables}
-        taken = {_as_printed(name) for name in names.values()}
+        taken = {name for name in names.values() if _is_name(name)}
         for variable, name in names.items():
-            if not _is_identifier(_as_printed(name)):
+            if not _is_name(name):
                 changed[variable] = _free_name(name, taken)
+                taken.add(changed[variable])
     return changed
 
 
 def _free_name(name: str, taken: set[str]) -> str:
     name = re.sub(r"[^A-Za-z0-9_/]", "_", name)
-    while not _is_identifier(_as_printed(name)) or _as_printed(name) in taken:
-        # Something that is read as infinity stays so whatever follows it.
-        name = f"v_{name}" if name.startswith("inff") else f"{name}_"
-    taken.add(_as_printed(name))
+    # What begins as infinity is read as that, whatever follows.
+    if not re.match("[A-Za-z]", name) or name.startswith("inff"):
+        name = f"v{name}"
+    while not _is_name(name) or name in taken:
+        name = f"{name}_"
     return name
 
 
-def _as_printed(name: str) -> str:
-    return name if re.match("[A-Za-z]", name) else f"v{name}"
+def _is_name(name: str) -> bool:
+    """Whether TVM prints and reads a variable's name as it is."""
+    return _is_identifier(name) and name[0] not in "_/"
 
 
 # ---- attributes ----------------------------------------------------------------------------------
@@ -164,39 +168,66 @@ class _Spelling:
     text: str
 
 
-def _attributes_that_change(module: Any) -> _Kept:
+def _kept(module: Any, *, thorough: bool) -> _Kept:
     """The attributes that TVM prints as something that it reads as something else, or not at all.
 
-    TVM is asked about each by itself.
+    TVM is asked about each by itself; about those of calls only if `thorough` says so, but in any
+    case there are those with numbers of many digits, which are equal to TVM if they nearly are.
     """
     kept = _Kept()
     for node in _nodes(module):
         if _is(node, "Call") and _is(node.op, "Op") and node.attrs is not None:
-            _keep_call(node, kept)
-        if _is(node, "Function"):
-            values = _dictionary(node).items()
-            changed = {key: kept.add(value) for key, value in values if not _value_survives(value)}
+            if _has_long_numbers(_numbers(node)) or (thorough and not _call_survives(node)):
+                kept.calls[node] = kept.add(_spelling(node) or node.attrs)
+        elif _is(node, "Function"):
+            changed = {
+                key: kept.add(value)
+                for key, value in _dictionary(node).items()
+                if _has_long_numbers(value) or not _value_survives(value)
+            }
             kept.functions.update({node: changed} if changed else {})
     return kept
 
 
-def _keep_call(call: Expr, kept: _Kept) -> None:
-    from tvm import relay
+def _numbers(call: Expr) -> list[Any]:
+    """The attributes of a call that may be floating-point numbers."""
+    known = operator(str(call.op.name))
+    attributes = known.attributes.values() if known is not None else ()
+    # Another version of TVM may have others.
+    return [getattr(call.attrs, a.name, None) for a in attributes if a.type in ("any", "float")]
 
-    params = [relay.Var(f"a{index}") for index in range(len(call.args))]
-    printed = relay.Function(params, relay.Call(call.op, params, call.attrs)).astext()
-    if _reads_as(printed, call.attrs):
-        return
-    exact = _FLOAT.sub(lambda found: _exact(found.group(1), call.attrs), printed)
+
+def _has_long_numbers(value: Any) -> bool:
+    """Whether a number, or one in a list, is not the one that TVM writes, with six digits."""
+    if _is(value, "Array") or isinstance(value, list):
+        return any(_has_long_numbers(part) for part in value)
+    number = value.value if _is(value, "FloatImm") else value
+    return isinstance(number, float) and float(f"{number:.6g}") != number
+
+
+def _spelling(call: Expr) -> _Spelling | None:
+    """The attributes of a call as TVM writes them, but with all digits; None if that is no use."""
+    text = _FLOAT.sub(lambda found: _exact(found.group(1), call.attrs), _alone(call))
     # What follows the last operand.
-    spelled = re.search(r"%a\d+, ([^%{}]*)\)\s*\}\s*$", exact)
-    good = spelled is not None and _reads_as(exact, call.attrs)
-    kept.calls[call] = kept.add(_Spelling(spelled.group(1)) if good and spelled else call.attrs)
+    found = re.search(r"%a\d+, ([^%{}]*)\)\s*\}\s*$", text)
+    return _Spelling(found.group(1)) if found and _reads_as(text, call.attrs) else None
 
 
 def _exact(name: str, attributes: Any) -> str:
     value = getattr(attributes, name)
     return f"{name}={float(getattr(value, 'value', value))!r}f"
+
+
+def _call_survives(call: Expr) -> bool:
+    return _reads_as(_alone(call), call.attrs)
+
+
+def _alone(call: Expr) -> str:
+    """What TVM writes for a function of nothing but this call, on parameters a0, a1, …"""
+    from tvm import relay
+
+    params = [relay.Var(f"a{index}") for index in range(len(call.args))]
+    return str(relay.Function(params, relay.Call(call.op, params, call.attrs)).astext())
 
 
 def _reads_as(text: str, attributes: Any) -> bool:
@@ -265,7 +296,7 @@ def _print(module: Any, names: dict[Expr, str], kept: _Kept) -> str:
         return made
 
     functions = {var: rewrite(function, change) for var, function in module.functions.items()}
-    copy = tvm.IRModule(functions, dict(module.type_definitions.items()))
+    copy = tvm.IRModule(functions, module.type_definitions)
     with listening():
         printed = copy.astext(show_meta_data=True, annotate=comments)
     body, _, metadata = printed.partition(_METADATA)
@@ -367,12 +398,14 @@ def _literal(scalar: Expr) -> str | None:
     tiny = dtype == "float64" and 0 < abs(value) < np.finfo("float64").tiny
     if dtype not in _SUFFIXES or not np.isfinite(value) or tiny:
         return None
-    # A double of 17 digits is exact. The parser, too, reads a double and then narrows it.
-    for digits in range(6, 18):
-        text = f"{float(value):.{digits}g}"
-        if value.dtype.type(float(text)) == value:
-            break
-    return text + _SUFFIXES[dtype]
+    # The parser, too, reads a double and then narrows it, if it is not above the largest there is.
+    largest = float(np.finfo(dtype).max)
+    exact = (
+        text
+        for text in (f"{float(value):.{digits}g}" for digits in range(6, 18))
+        if abs(float(text)) <= largest and value.dtype.type(float(text)) == value
+    )
+    return next(exact) + _SUFFIXES[dtype]
 
 
 # ---- reading back --------------------------------------------------------------------------------
@@ -402,8 +435,12 @@ def _typed(module: Any) -> Any:
 def _equal(left: Any, right: Any) -> bool:
     import tvm
 
-    # Global variables are free ones to TVM 0.9, and a free one is equal to itself alone.
-    return bool(tvm.ir.structural_equal(left, right, map_free_vars=True))
+    try:
+        # Global variables are free ones to TVM 0.9, and a free one is equal to itself alone.
+        return bool(tvm.ir.structural_equal(left, right, map_free_vars=True))
+    # Maps of different sizes are an error.
+    except Exception:
+        return False
 
 
 def _nodes(module: Any) -> list[Expr]:

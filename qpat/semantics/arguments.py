@@ -162,12 +162,18 @@ class Arguments:
         if any(given.name == name for given in self.attributes):
             message = f"attribute `{name}` is given twice"
             self.row.findings.error("QP105", keyword.span, message)
+        if declared == "float" and isinstance(literal, int):
+            literal = float(literal)  # TVM compares a whole number with a float as unequal
         if isinstance(literal, ir.DtypeOf):
             self._require_port(literal.name, keyword.span)
         self.attributes.append(ir.Attribute(name, literal, keyword.span))
 
     def _require_port(self, name: str, span: Span) -> None:
         ports = [*self.row.scope.inputs, self.row.scope.output.name.text]
+        port = self.row.scope.inputs.get(name)
+        if port is not None and port.many:
+            message = f"`{name}` is many tensors, so it has no one dtype"
+            self.row.findings.error("QP104", span, message)
         if name not in ports:
             message = f"`{name}` is no port of this pattern"
             self.row.findings.error("QP110", span, message, hint=did_you_mean(name, ports))

@@ -211,6 +211,9 @@ class Lowering:
         name = inner.name
         if name not in self.names.values and name not in self.names.calls:
             return self._unknown(name, inner.span)
+        if member is not None and name not in self.names.constants | self.names.maybe_constants:
+            message = f"`{name}` need not be a constant, so it has no value"
+            return self._broken(node.span, "QP131", message, f"write `const? {name}`")
         return ir.IsPresent(name, member, Kind.BOOL, node.span)
 
     # ---- functions ----

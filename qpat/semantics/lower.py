@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from qpat.diagnostics import Findings, did_you_mean
+from qpat.ops.roles import TUPLE_RESULTS
 from qpat.semantics import ir
 from qpat.semantics.draft import Draft, Scope
 from qpat.semantics.ports import lower_ports
@@ -282,7 +283,10 @@ class _Pattern:
             self._check_row(scope, draft)
 
     def _check_row(self, scope: Scope, draft: Draft) -> None:
-        if not isinstance(draft.nodes[draft.root], ir.Call):
+        root = draft.nodes[draft.root]
+        if isinstance(root, ir.Call) and root.operator in TUPLE_RESULTS:
+            report_unbuilt(self.findings, root.span, "an output that is many tensors")
+        if not isinstance(root, ir.Call):
             output = scope.binds[scope.output.name.text]
             message = "with all that is optional left out, no operator remains"
             if isinstance(output.value, tree.Leaf | tree.Wildcard | tree.Literal | tree.Constant):

@@ -84,6 +84,8 @@ class Statements:
             hint = did_you_mean(name, self.lowering.names.values)
             self.findings.error("QP130", node.name.span, f"`{name}` is not known here", hint=hint)
             return []
+        if slot.text == "qparams" and name in self.lowering.names.many:
+            report_unbuilt(self.findings, node.span, "filling a port that is many")
         if slot.text == "qparams":
             if not isinstance(node.value, tree.Raw):
                 message = "only `raw` can be given to `qparams`: plain integers without a space"
@@ -95,6 +97,8 @@ class Statements:
             message = f"`{slot.text}` cannot be filled"
             self.findings.error("QP106", slot.span, message, hint=hint)
             return []
+        if name in self.lowering.names.many:
+            report_unbuilt(self.findings, node.span, "filling a port that is many")
         value = self.lowering.lower(node.value)
         self._check_fill(node, slot, value)
         return [ir.Fill(name, slot.text, value, node.span, self.form)]

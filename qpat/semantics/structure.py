@@ -137,7 +137,7 @@ class _RowBuilder:
             self.draft.values[name] = index
         node = self.draft.nodes[index]
         assert isinstance(node, ir.Input)
-        if node.constness is ir.Constness.ANY and constness is not ir.Constness.ANY:
+        if node.constness is ir.Constness.ANY or constness is ir.Constness.CONSTANT:
             self.draft.nodes[index] = ir.Input(name, constness, node.span)
         return index
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from qpat.semantics import ir
 from qpat.semantics.ir import Kind
-from qpat.targets.layout import string
+from qpat.targets.layout import number, string
 
 # Python's precedence, the loosest first.
 _CONDITIONAL, _OR, _AND, _NOT, _COMPARE, _ADD, _MULTIPLY, _SIGN, _POWER, _ATOM = range(10)
@@ -30,6 +31,12 @@ class Variables:
     values: Mapping[str, str]
     calls: Mapping[str, str]
     locals: Mapping[str, str]
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, str):
+        return string(value)
+    return number(value) if isinstance(value, int | float) else repr(value)
 
 
 def python(expression: ir.Expression, variables: Variables) -> str:
@@ -56,8 +63,7 @@ class _Writer:
         match node:
             case ir.Number():
                 negative = isinstance(node.value, int | float) and node.value < 0
-                text = string(node.value) if isinstance(node.value, str) else repr(node.value)
-                return text, _SIGN if negative else _ATOM
+                return _literal(node.value), _SIGN if negative else _ATOM
             case ir.ReadMember():
                 return self._member(node), _ATOM
             case ir.ReadAttribute():
@@ -95,7 +101,8 @@ class _Writer:
 
     def _present(self, node: ir.IsPresent) -> tuple[str, int]:
         if node.member == "value":
-            return f"{self._value_variable(node.name)}.is_constant", _ATOM
+            value = self._value_variable(node.name)
+            return f"{value} is not None and {value}.is_constant", _AND
         variable = self.variables.calls.get(node.name) or self.variables.values[node.name]
         return f"{variable} is not None", _COMPARE
 
@@ -114,7 +121,8 @@ class _Writer:
             return self._comparison(node)
         first = node.operands[0]
         if node.operator == "minus":
-            return f"-{self._number(first, _SIGN)}", _SIGN
+            is_power = isinstance(first, ir.Operation) and first.operator == "**"
+            return f"-{self._number(first, _ATOM if is_power else _SIGN)}", _SIGN
         if node.operator == "not":
             return f"not {self.at(first, _NOT)}", _NOT
         if node.operator == "??":
@@ -156,7 +164,8 @@ class _Writer:
     def _guard(self, name: str) -> str:
         """A test for what a `??` needs: a name that is there, or a value that is a constant."""
         if name.endswith(".value"):
-            return f"{self._value_variable(name.removesuffix('.value'))}.is_constant"
+            value = self._value_variable(name.removesuffix(".value"))
+            return f"{value} is not None and {value}.is_constant"
         return f"{self.variables.calls.get(name) or self.variables.values[name]} is not None"
 
     def _contained(self, node: ir.Contained) -> tuple[str, int]:
@@ -183,7 +192,10 @@ class _Writer:
             return f"{value}[{self.text(node.index)[0]}]"
         start = "" if node.start is None else self.text(node.start)[0]
         stop = "" if node.stop is None else self.text(node.stop)[0]
-        return f"{value}[{start}:{stop}]"
+        # The colon is an operator like any other where what it stands between is no single word.
+        wide = any(part and not re.fullmatch(r"-?\w+", part) for part in (start, stop))
+        before, after = (" " if wide and part else "" for part in (start, stop))
+        return f"{value}[{start}{before}:{after}{stop}]"
 
     def _sequence(self, node: ir.Sequence) -> str:
         items = [self.text(element)[0] for element in node.elements]

@@ -2,46 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 
 WIDTH = 100
 INDENT = "    "
+_OPEN, _CLOSE = "([{", ")]}"
+# Where a long expression is broken: the operators that bind the least, tried in this order.
+_BREAKS = (r" (?=if |else )", r" (?=or )", r" (?=and )", r" (?=[+-] )", r" (?=[*/%] )")
 
 
-def bracketed(
-    before: str, items: Sequence[str], after: str, depth: int = 0, *, comma: bool = False
-) -> list[str]:
-    """`before(items)after` on one line if it fits, else its items on a line of their own, else
-    each on its own. `before` ends in the opening bracket, `after` begins with the closing one."""
+def bracketed(before: str, items: Sequence[str], after: str, depth: int = 0) -> list[str]:
+    """`before(items)after`: `before` ends in the opening bracket, `after` begins with the other."""
     margin = INDENT * depth
-    trailing = "," if comma and len(items) == 1 else ""
-    line = f"{margin}{before}{', '.join(items)}{trailing}{after}"
+    line = f"{margin}{before}{', '.join(items)}{after}"
     if len(line) <= WIDTH or not items:
         return [line]
     inner = f"{margin}{INDENT}{', '.join(items)}"
-    if len(inner) <= WIDTH and not comma and len(items) > 0:
+    if len(inner) <= WIDTH:
         return [f"{margin}{before}", inner, f"{margin}{after}"]
-    lines = [f"{margin}{INDENT}{item}," for item in items]
+    lines = [line for item in items for line in laid_out("", item, ",", depth + 1)]
     return [f"{margin}{before}", *lines, f"{margin}{after}"]
 
 
 def assigned(target: str, value: str, depth: int = 0) -> list[str]:
-    """`target = value`; a call that is too long has its arguments on lines of their own."""
-    line = f"{INDENT * depth}{target} = {value}"
-    opening = value.find("(")
-    if len(line) <= WIDTH or not value[:opening].isidentifier() or not _spans(value, opening):
+    """`target = value`."""
+    return laid_out(f"{target} = ", value, "", depth)
+
+
+def laid_out(before: str, text: str, after: str, depth: int) -> list[str]:
+    """An expression between two pieces of text, broken at its last bracket or at its operators."""
+    line = f"{INDENT * depth}{before}{text}{after}"
+    if len(line) <= WIDTH:
         return [line]
-    return bracketed(f"{target} = {value[: opening + 1]}", [value[opening + 1 : -1]], ")", depth)
+    parts = _parts(text)
+    if len(parts) > 1 and before.endswith("= "):
+        return [
+            f"{INDENT * depth}{before}(",
+            *(line for part in parts for line in laid_out("", part, "", depth + 1)),
+            f"{INDENT * depth}){after}",
+        ]
+    if len(parts) > 1:
+        ends = [*[""] * (len(parts) - 1), after]
+        pairs = zip(parts, ends, strict=True)
+        return [line for part, end in pairs for line in laid_out("", part, end, depth)]
+    opening = _last_bracket(text)
+    if opening is None:
+        return [line]
+    items = list(_split(text[opening + 1 : -1], r", "))
+    head, tail = f"{before}{text[: opening + 1]}", f"{text[-1]}{after}"
+    return bracketed(head, items, tail, depth)
 
 
-def _spans(text: str, opening: int) -> bool:
-    """Whether the bracket at `opening` is closed by the last character."""
-    depth = 0
-    for position in range(opening, len(text)):
-        depth += {"(": 1, ")": -1}.get(text[position], 0)
+def _parts(text: str) -> list[str]:
+    for pattern in _BREAKS:
+        parts = list(_split(text, pattern))
+        if len(parts) > 1 and not text.startswith("lambda"):
+            return parts
+    return [text]
+
+
+def _split(text: str, separator: str) -> Iterator[str]:
+    """The pieces of a text between separators that stand in no bracket and no string."""
+    start = 0
+    bare = _bare(text)
+    for match in re.finditer(separator, bare):
+        yield text[start : match.start()]
+        start = match.end()
+    yield text[start:]
+
+
+def _bare(text: str) -> str:
+    """The text with everything in brackets and strings replaced by dots, brackets included."""
+    bare = list(text)
+    for start, end in _enclosed(text):
+        bare[start:end] = "." * (end - start)
+    return "".join(bare)
+
+
+def _enclosed(text: str) -> Iterator[tuple[int, int]]:
+    """Start and end of each outermost bracket or string of a text, in order."""
+    start, depth = 0, 0
+    for match in re.finditer(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[()\[\]{}]", text):
+        piece = match[0]
+        if piece in _CLOSE:
+            depth -= 1
+        if depth == 0 and piece not in _CLOSE:
+            start = match.start()
+        if piece in _OPEN:
+            depth += 1
         if depth == 0:
-            return position == len(text) - 1
-    return False
+            yield start, match.end()
+
+
+def _last_bracket(text: str) -> int | None:
+    """Where the bracket opens that closes at the end of the text; None where none does."""
+    if not text or text[-1] not in _CLOSE:
+        return None
+    return list(_enclosed(text))[-1][0]
 
 
 def comment(text: str, depth: int = 0) -> list[str]:
@@ -50,7 +108,13 @@ def comment(text: str, depth: int = 0) -> list[str]:
 
 
 def string(text: str) -> str:
-    """A Python string literal in double quotes where that needs no escaping."""
-    if '"' in text or "\\" in text or not text.isprintable():
+    """A string literal in the quotes that need the least escaping, double ones if in doubt."""
+    if '"' in text and "'" not in text:
         return repr(text)
-    return f'"{text}"'
+    escaped = repr(f"'{text}")[2:-1] if '"' not in text else repr(text)[1:-1].replace('"', '\\"')
+    return f'"{escaped}"'.replace("\\'", "'")
+
+
+def number(value: int | float) -> str:
+    """A number literal as ruff writes it: `1e20`."""
+    return repr(value).replace("e+", "e")

@@ -15,13 +15,14 @@ from qpat.targets.names import Fresh, class_name, safe
 from qpat.targets.reads import Reads
 from qpat.targets.relay_rows import RowFunctions, row_functions
 
-_RULER = re.compile(r"^# ---- (?:end of )?(support|interface).*\n", re.MULTILINE)
+_RULER = re.compile(r"^# ---- (?:end of )?(?:support|conditions|interface).*\n", re.MULTILINE)
 
 
 def relay_module(module: ir.Module, source_name: str) -> str:
     """The text of the generated module. Depends on nothing but its arguments and qpat itself."""
-    support, interface = _fixed_parts()
-    fixed = _module_names(support, interface)
+    names = ("relay_support", "relay_conditions", "relay_interface")
+    support, conditions, interface = (_fixed_part(name) for name in names)
+    fixed = _module_names(support, conditions, interface)
     fresh = Fresh(fixed)
     classes = [fresh.name(class_name(pattern.name)) for pattern in module.patterns]
     reserved = fixed | set(classes)
@@ -32,6 +33,7 @@ def relay_module(module: ir.Module, source_name: str) -> str:
     parts = [
         _header(module, source_name),
         support,
+        conditions,
         *("\n".join(writer.lines()) for writer in writers),
         _rows(module, writers),
         interface,
@@ -42,13 +44,11 @@ def relay_module(module: ir.Module, source_name: str) -> str:
 # ---- the parts that are always the same -----------------------------------------------
 
 
-def _fixed_parts() -> tuple[str, str]:
-    """The support and the interface, from between the rulers of relay_support.py."""
-    text = files("qpat.targets").joinpath("relay_support.py").read_text(encoding="utf-8")
-    edges = list(_RULER.finditer(text))
-    assert len(edges) == 4, "relay_support.py has lost a ruler"
-    first, second = (text[edges[i].start() : edges[i + 1].start()] for i in (0, 2))
-    return first, second
+def _fixed_part(name: str) -> str:
+    """The text between the rulers of a file beside this one."""
+    text = files("qpat.targets").joinpath(f"{name}.py").read_text(encoding="utf-8")
+    first, last = _RULER.finditer(text)
+    return text[first.start() : last.start()].strip("\n")
 
 
 def _module_names(*parts: str) -> frozenset[str]:
@@ -109,7 +109,7 @@ def _leaf_functions(constness: ir.Constness) -> set[str]:
 
 
 def _rows(module: ir.Module, writers: Sequence[_PatternWriter]) -> str:
-    lines = ["# In order of priority: a row is tried where no earlier one has matched.", "ROWS = ("]
+    lines: list[str] = []
     for pattern, writer in zip(module.patterns, writers, strict=True):
         for row, functions in zip(pattern.rows, writer.rows, strict=True):
             operators = ", ".join(string(name) for name in row.operators)
@@ -121,13 +121,12 @@ def _rows(module: ir.Module, writers: Sequence[_PatternWriter]) -> str:
                 functions.bind,
                 writer.record,
             ]
-            lines += _row(items)
-    return "\n".join([*lines, ")"])
-
-
-def _row(items: Sequence[str]) -> list[str]:
-    lines = bracketed("Row(", items, "),", 1)
-    return lines
+            lines += bracketed("Row(", items, "),", 1)
+    note = "# In order of priority: a row is tried where no earlier one has matched."
+    alone = f"ROWS = ({lines[0].strip()})"
+    if len(lines) == 1 and len(alone) <= WIDTH:
+        return f"{note}\n{alone}"
+    return "\n".join([note, "ROWS = (", *lines, ")"])
 
 
 # ---- one pattern ----------------------------------------------------------------------
@@ -186,7 +185,8 @@ class _PatternWriter:
         doc = f'"""Checks a match of `{self.pattern.name}` and makes its record."""'
         lines = [f"def {self.record}(match: Match) -> {self.class_name}:", f"{INDENT}{doc}"]
         lines += [f"{INDENT}{line}" for line in self._readings()]
-        checks = _PortChecks(self.variables)
+        many = frozenset(port.name for port in self.pattern.ports if port.many)
+        checks = _PortChecks(self.variables, many)
         # Those that are always there first: they name the dimensions that the others compare with.
         for port in sorted(self.pattern.ports, key=lambda port: port.maybe):
             lines += checks.lines(port)
@@ -230,7 +230,9 @@ class _PatternWriter:
                 if self.reads.maybe_call(name)
                 else (f'match.calls["{name}"]')
             )
-            lines.append(f"{variable} = {get}")
+            # Absent in other forms: whoever reads it knows that it is there.
+            kind = ": Any" if self.reads.maybe_call(name) else ""
+            lines.append(f"{variable}{kind} = {get}")
         return lines
 
     def _statement(self, statement: ir.Statement) -> list[str]:
@@ -257,18 +259,30 @@ class _PatternWriter:
             case ir.Fill():
                 lines = self._fill(statement)
             case ir.Inherit():
-                lines = _inherit(statement, variables.values[statement.name])
+                lines = self._inherit(statement)
         return [f"{INDENT * depth}{line}" for line in lines]
 
     def _fill(self, statement: ir.Fill) -> list[str]:
         variable = self.variables.values[statement.name]
-        if statement.value is None:
-            return [f"{variable}.space = Space()"]
-        value = python(statement.value, self.variables)
-        filled = f'{variable}.space.fill("{statement.slot}", {value})'
-        if self.reads.maybe_value(statement.name):
-            return [f"if {variable} is not None:", f"{INDENT}{filled}"]
-        return [filled]
+        filled = f"{variable}.space = Space()"
+        if statement.value is not None:
+            value = python(statement.value, self.variables)
+            filled = f'{variable}.space.fill("{statement.slot}", {value})'
+        return self._if_present(statement.name, [filled])
+
+    def _inherit(self, statement: ir.Inherit) -> list[str]:
+        variable = self.variables.values[statement.name]
+        lines = [f"match.inherit({variable})"]
+        if statement.many:
+            lines = [f"for each in {variable}:", f"{INDENT}match.inherit(each)"]
+        return self._if_present(statement.name, lines)
+
+    def _if_present(self, name: str, lines: list[str]) -> list[str]:
+        """Guards what is done to a value that some rows lack."""
+        if not self.reads.maybe_value(name):
+            return lines
+        test = f"if {self.variables.values[name]} is not None:"
+        return [test, *(f"{INDENT}{line}" for line in lines)]
 
     def _result(self) -> list[str]:
         items = ["form=match.form"]
@@ -276,13 +290,7 @@ class _PatternWriter:
             items.append(f'{safe(port.name, ())}=match.tensor("{port.name}")')
         for name, _, _ in self.params:
             items.append(f"{safe(name, ())}={self.variables.locals[name]}")
-        return bracketed(f"return {self.class_name}(", items, ")", 1, comma=True)
-
-
-def _inherit(statement: ir.Inherit, variable: str) -> list[str]:
-    if statement.many:
-        return [f"for each in {variable}:", f"{INDENT}match.inherit(each)"]
-    return [f"match.inherit({variable})"]
+        return bracketed(f"return {self.class_name}(", items, ")", 1)
 
 
 def _docstring(text: str) -> str:
@@ -330,6 +338,8 @@ def _settled(statement: ir.Param, variables: Variables) -> str:
     """The value of a param as it stands in the record."""
     value = statement.value
     text = python(value, variables)
+    if isinstance(value, ir.Sequence):
+        return f"tuple({text})" if value.bracket == "[" else text
     if isinstance(value, ir.ReadAttribute) and value.kind is Kind.BOOL:
         return f"bool({text})"  # TVM keeps some of them as integers
     if isinstance(value, ir.Number | ir.ReadAttribute | ir.Sequence) or len(statement.names) > 1:
@@ -348,8 +358,9 @@ class _PortChecks:
     """The dtypes and shapes that ports declare. A dimension's first place names it, others must be
     equal to it."""
 
-    def __init__(self, variables: Variables) -> None:
+    def __init__(self, variables: Variables, many: frozenset[str]) -> None:
         self.variables = variables
+        self.many = many
         self.named: set[str] = set()
 
     def lines(self, port: ir.Port) -> list[str]:
@@ -358,7 +369,9 @@ class _PortChecks:
             return []
         dtypes = [string(dtype) for dtype in port.dtypes]
         if port.same_dtype_as is not None:
-            dtypes.append(f"{self.variables.values[port.same_dtype_as]}.dtype")
+            other = self.variables.values[port.same_dtype_as]
+            first = "[0]" if port.same_dtype_as in self.many else ""
+            dtypes.append(f"{other}{first}.dtype")
         lines: list[str] = []
         if dtypes:
             lines = bracketed("require_dtype(", [string(port.name), variable, *dtypes], ")", 1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from qpat.ops.roles import SCALAR, AxisMove
 from qpat.semantics import ir
-from qpat.targets.layout import INDENT, bracketed, string
+from qpat.targets.layout import INDENT, assigned, bracketed, laid_out, number, string
 from qpat.targets.names import Fresh
 from qpat.targets.reads import Reads
 
@@ -65,6 +65,15 @@ def _summary(row: ir.Row, index: int) -> str:
     return f"{node.operator}({', '.join(_summary(row, each) for each in shown)})"
 
 
+def _below(node: ir.Node) -> tuple[int, ...]:
+    """The nodes that a node is directly made of."""
+    if isinstance(node, ir.Call):
+        return node.operands
+    if isinstance(node, ir.Tuple):
+        return node.elements
+    return (node.value,) if isinstance(node, ir.Field) else ()
+
+
 def _is_slot(node: ir.Node) -> bool:
     return isinstance(node, ir.SlotConstant | ir.SlotTuple)
 
@@ -106,16 +115,21 @@ def _pattern_lines(name: str, row: ir.Row, names: Mapping[int, str]) -> list[str
         if isinstance(node, ir.Call):
             lines += _pattern_call(row, names, index, node)
         else:
-            lines.append(f"{INDENT}{names[index]} = {text}")
+            lines += assigned(names[index], text, 1)
     lines.append(f"{INDENT}return {names[row.root]}")
     return lines
 
 
 def _order(row: ir.Row) -> list[int]:
     """Nodes that get a variable, leaves first, each before its users."""
-    leaves = [i for i, n in enumerate(row.nodes) if isinstance(n, ir.Input) and n.name is not None]
+    named = set(row.values.values())
+    leaves = [i for i, n in enumerate(row.nodes) if i in named and _is_leaf(n)]
     others = [i for i, n in enumerate(row.nodes) if isinstance(n, ir.Call | ir.Tuple | ir.Field)]
     return [*leaves, *others]
+
+
+def _is_leaf(node: ir.Node) -> bool:
+    return isinstance(node, ir.Input | ir.Literal)
 
 
 def _pattern_text(row: ir.Row, names: Mapping[int, str], index: int) -> str | None:
@@ -158,8 +172,8 @@ def _pattern_call(row: ir.Row, names: Mapping[int, str], index: int, call: ir.Ca
     lines = bracketed(before, operands, ")", 1)
     if attributes:
         items = [f"{string(k)}: {_literal(v)}" for k, v in attributes.items()]
-        before = f"{names[index]} = {names[index]}.has_attr({{"
-        lines += bracketed(before, items, "})", 1)
+        value = f"{names[index]}.has_attr({{{', '.join(items)}}})"
+        lines += assigned(names[index], value, 1)
     return lines
 
 
@@ -168,7 +182,7 @@ def _literal(value: object) -> str:
         return string(value)
     if isinstance(value, tuple):
         return f"({', '.join(map(str, value))}{',' if len(value) == 1 else ''})"
-    return repr(value)
+    return number(value) if isinstance(value, int | float) else repr(value)
 
 
 # ---- the binder ----------------------------------------------------------------------
@@ -187,6 +201,7 @@ class _Binder:
     def lines(self, name: str) -> list[str]:
         self._visit(self.row.root, "root")
         self._dtypes()
+        self._apart()
         self._spaces()
         self._result()
         header = f"def {name}(root: Any, arguments: Dict[Any, Any]) -> Match:"
@@ -199,7 +214,8 @@ class _Binder:
     def _visit(self, index: int, place: str) -> None:
         node = self.row.nodes[index]
         if index in self.at:
-            self._add(f"same_node({place}, {self.at[index]})")
+            kind = "fields" if isinstance(node, ir.Elements) else "node"
+            self._add(f"same_{kind}({place}, {self.at[index]})")
             return
         match node:
             case ir.Call():
@@ -208,9 +224,9 @@ class _Binder:
                 self._input(index, node, place)
             case ir.Literal():
                 self.at[index] = place
-                self._add(f"literal({place}, {_literal(node.value)})")
+                self._add(f"literal({place}, {_literal(node.value)}, arguments)")
             case ir.SlotConstant():
-                self.at[index] = f"constant({place})"
+                self.at[index] = f"constant({place}, arguments)"
             case ir.SlotTuple():
                 self.at[index] = f"field_constants({place}, arguments)"
             case ir.Elements():
@@ -240,10 +256,10 @@ class _Binder:
         if node.name is None:
             self.at[index] = place
             if wants_constant:
-                self._add(f"constant({place})")
+                self._add(f"constant({place}, arguments)")
             return
         self.at[index] = self.names[index]
-        value = f"constant({place})" if wants_constant else place
+        value = f"constant({place}, arguments)" if wants_constant else place
         self._add(f"{self.names[index]} = {value}")
 
     def _tuple(self, index: int, node: ir.Tuple, place: str) -> None:
@@ -260,11 +276,38 @@ class _Binder:
         """`dtype=x.dtype`, when both the call and `x` have been met."""
         for index, node in enumerate(self.row.nodes):
             for attribute in node.attributes if isinstance(node, ir.Call) else ():
-                if isinstance(attribute.value, ir.DtypeOf):
-                    port = self.at[self.row.values[attribute.value.name]]
+                value = attribute.value
+                if isinstance(value, ir.DtypeOf) and value.name in self.row.values:
+                    port = self.at[self.row.values[value.name]]
                     wanted = f"str({port}.checked_type.dtype)"
                     key = string(attribute.name)
                     self._add(f"attribute({self.at[index]}, {key}, {wanted})")
+
+    def _apart(self) -> None:
+        """An input must not be an inner value that does not lie on its own way to the root."""
+        for index, node in enumerate(self.row.nodes):
+            is_input = isinstance(node, ir.Input) and node.constness is not ir.Constness.CONSTANT
+            if not is_input and not isinstance(node, ir.Elements):
+                continue
+            above = self._above(index)
+            inner = [
+                self.at[other]
+                for other, each in enumerate(self.row.nodes)
+                if isinstance(each, ir.Call | ir.Field)
+                and other != self.row.root
+                and other not in above
+            ]
+            place = self.at[index] if is_input else f"*{self.at[index]}"
+            if inner:
+                self._add(f"apart([{place}], [{', '.join(inner)}])")
+
+    def _above(self, index: int) -> set[int]:
+        """The nodes that are computed from a node."""
+        found = {index}
+        for other, node in enumerate(self.row.nodes):
+            if found & set(_below(node)):
+                found.add(other)
+        return found
 
     # ---- spaces ----
     def _spaces(self) -> None:
@@ -273,6 +316,7 @@ class _Binder:
         for space in self.row.spaces:
             name = self._space_name(space)
             if name is None:
+                self._unread(space)
                 continue
             variable = fresh.name(f"{name}_space")
             self._space(space, variable)
@@ -284,16 +328,25 @@ class _Binder:
         members = [n for n, index in self.row.values.items() if index in space.members]
         return next((name for name in members if name in self.reads.values), None)
 
-    def _space(self, space: ir.Space, variable: str) -> None:
+    def _unread(self, space: ir.Space) -> None:
+        """Constants that nobody reads must be constants, and agree, all the same."""
         if self._is_many(space):
-            self._many_spaces(space, variable)
-            return
-        arguments = [
+            self._add(*(self.at[site.constant] for site in (*space.scales, *space.zero_points)))
+        elif space.scales or space.zero_points:
+            self.body += bracketed("Space(", self._sites(space), ")", 1)
+
+    def _sites(self, space: ir.Space) -> list[str]:
+        return [
             f"{slot}=[{', '.join(self.at[site.constant] for site in sites)}]"
             for slot, sites in (("scale", space.scales), ("zero_point", space.zero_points))
             if sites
         ]
-        self.body += bracketed(f"{variable} = Space(", arguments, ")", 1)
+
+    def _space(self, space: ir.Space, variable: str) -> None:
+        if self._is_many(space):
+            self._many_spaces(space, variable)
+            return
+        self.body += bracketed(f"{variable} = Space(", self._sites(space), ")", 1)
 
     def _is_many(self, space: ir.Space) -> bool:
         sites = (*space.scales, *space.zero_points)
@@ -321,8 +374,8 @@ class _Binder:
             if name in self.reads.calls
         ]
         form = string(self.row.form) if self.row.form is not None else "None"
-        self._add(*_dictionary("values", values))
-        self._add(*_dictionary("calls", calls))
+        self.body += _dictionary("values", values)
+        self.body += _dictionary("calls", calls)
         self._add(f"return Match({form}, values, calls)")
 
     def _value(self, index: int) -> str:
@@ -384,9 +437,10 @@ class _Binder:
 
 def _dictionary(name: str, items: list[str]) -> list[str]:
     if not items:
-        return [f"{name}: Dict[str, Any] = {{}}"]
-    line = f"{name} = {{{', '.join(items)}}}"
+        return [f"{INDENT}{name}: Dict[str, Any] = {{}}"]
+    line = f"{INDENT}{name} = {{{', '.join(items)}}}"
     # One name a line reads better than a wrapped line, and edits stay local.
-    if len(line) + len(INDENT) <= 72:
+    if len(line) <= 76:
         return [line]
-    return [f"{name} = {{", *(f"{INDENT}{item}," for item in items), "}"]
+    lines = [line for item in items for line in laid_out("", item, ",", 2)]
+    return [f"{INDENT}{name} = {{", *lines, f"{INDENT}}}"]

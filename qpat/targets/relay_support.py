@@ -1,7 +1,8 @@
-"""The part of every generated Relay module that is the same in all of them.
+"""What every generated Relay module begins with: records, reading a graph, comparing, trying rows.
 
 `qpat compile` copies the text between the two rulers below into the module it writes, so this file
-keeps to what such a module may use: Python 3.8, TVM 0.9 to 0.19 and NumPy.
+keeps to what such a module may use: Python 3.8, TVM 0.9 to 0.19 and NumPy. The same goes for
+relay_conditions.py and relay_interface.py, which follow it there.
 """
 
 from __future__ import annotations
@@ -227,16 +228,20 @@ def attribute(call_expr: Any, name: str, wanted: Any) -> None:
         raise Mismatch(f"{call_expr.op.name} has {name}={found!r}, not {wanted!r}")
 
 
-def constant(expr: Any) -> Any:
+def constant(expr: Any, arguments: Dict[Any, Any]) -> Any:
+    """A constant. TVM hands one that is also an input over as an argument of the composite."""
+    expr = arguments.get(expr, expr)
     if not isinstance(expr, relay.Constant):
         raise Mismatch(f"{described(expr)} where a constant is wanted")
     return expr
 
 
-def literal(expr: Any, wanted: Any) -> Any:
-    """A scalar constant equal to `wanted` after rounding to the constant's dtype."""
-    found = constant_value(constant(expr))
-    if found.size != 1 or found.ravel()[0] != np.asarray(wanted).astype(found.dtype):
+def literal(expr: Any, wanted: Any, arguments: Dict[Any, Any]) -> Any:
+    """A scalar constant equal to `wanted`; a float dtype rounds it, an integer one does not."""
+    found = constant_value(constant(expr, arguments))
+    rounded = np.asarray(wanted).astype(found.dtype)
+    fits = found.dtype.kind == "f" or rounded == wanted
+    if found.size != 1 or not fits or found.ravel()[0] != rounded:
         raise Mismatch(f"another constant than {wanted!r}")
     return expr
 
@@ -244,6 +249,18 @@ def literal(expr: Any, wanted: Any) -> Any:
 def same_node(expr: Any, first: Any) -> None:
     if not expr.same_as(first):
         raise Mismatch("two different values where one is wanted twice")
+
+
+def same_fields(expr: Any, first: List[Any]) -> None:
+    for each, other in zip(fields(expr, len(first)), first):
+        same_node(each, other)
+
+
+def apart(inputs: Iterable[Any], inside: Iterable[Any]) -> None:
+    """Wants no input to be a value of the match itself: TVM would cut the composite off there."""
+    inner = list(inside)
+    if any(each.same_as(other) for each in inputs for other in inner):
+        raise Refused("an input is a value inside the match")
 
 
 def fields(expr: Any, count: Optional[int] = None) -> List[Any]:
@@ -264,10 +281,7 @@ def field(expr: Any, index: int) -> Any:
 
 def field_constants(expr: Any, arguments: Dict[Any, Any]) -> List[Any]:
     """The fields of a tuple of constants. TVM hands these to the composite as arguments."""
-    found = [arguments.get(each, each) for each in fields(expr)]
-    if not all(isinstance(each, relay.Constant) for each in found):
-        raise Refused("its scales are arguments of the composite: give extract() the call")
-    return found
+    return [constant(each, arguments) for each in fields(expr)]
 
 
 def constant_value(expr: Any) -> Any:
@@ -280,6 +294,11 @@ def shape_of(expr: Any) -> Tuple[Optional[int], ...]:
     """The shape of an expression; None for a dimension that is not known."""
     dimensions = expr.checked_type.shape
     return tuple(int(d) if isinstance(d, tvm.tir.IntImm) else None for d in dimensions)
+
+
+def elements(shape: Iterable[Any]) -> int:
+    """The number of elements of a shape."""
+    return int(np.prod([int(each) for each in shape], dtype=np.int64))
 
 
 def plain(value: Any) -> Any:
@@ -381,25 +400,7 @@ def reshaped_axis(start: Any, end: Any, axis: Optional[int]) -> Optional[int]:
     return None
 
 
-# Conditions and arithmetic.
-
-
-def require(condition: Any, reason: str) -> None:
-    if not np.all(condition):
-        raise Refused(reason)
-
-
-def require_dtype(name: str, value: Any, *dtypes: str) -> None:
-    """Wants a tensor, or each of many, to have one of these dtypes."""
-    for each in value if isinstance(value, list) else [value]:
-        if each is not None and each.dtype not in dtypes:
-            raise Refused(f"{name} is {each.dtype}, not {' or '.join(dtypes)}")
-
-
-def require_rank(name: str, value: Value, rank: int, exactly: bool) -> None:
-    found = len(value.shape)
-    if found < rank or (exactly and found != rank):
-        raise Refused(f"{name} has {found} dimensions, not {rank}{'' if exactly else ' or more'}")
+# Comparing.
 
 
 def number(value: Any) -> Any:
@@ -432,103 +433,19 @@ def compared(left: Any, relation: str, right: Any) -> Any:
     return left < right if relation == "<" else left > right
 
 
-def between(value: Any, first: Any, last: Any) -> bool:
-    """`value in first..last`, of all elements, both ends included."""
-    return holds(value, ">=", first) and holds(value, "<=", last)
-
-
-def contained(value: Any, container: Iterable[Any]) -> bool:
-    """Whether a container has an element equal to `value`; tuples are compared field by field."""
-    return any(matches(value, each) for each in container)
-
-
-def matches(value: Any, other: Any) -> bool:
-    if isinstance(value, tuple) and isinstance(other, tuple):
-        pairs = zip(value, other)
-        return len(value) == len(other) and all(matches(a, b) for a, b in pairs)
-    if isinstance(value, str) or isinstance(other, str) or value is None or other is None:
-        return bool(value == other)
-    return holds(value, "==", other)
-
-
-def same(values: Any) -> bool:
-    """All elements of a list are equal."""
-    each = list(values)
-    return all(matches(each[0], other) for other in each[1:])
-
-
-def close(left: Any, right: Any, tolerance: float = 1e-5) -> bool:
-    """Equal within a relative tolerance."""
-    first, second = number(left), number(right)
-    if np.ndim(first) and np.ndim(second) and np.shape(first) != np.shape(second):
-        return False
-    return bool(np.allclose(first, second, rtol=tolerance, atol=0.0))
-
-
-def size(value: Value) -> int:
-    if None in value.shape:
-        raise Refused("its shape is not known")
-    return elements(value.shape)
-
-
-def elements(shape: Iterable[Any]) -> int:
-    """The number of elements of a shape."""
-    return int(np.prod([int(each) for each in shape], dtype=np.int64))
-
-
-def limits(dtype: str) -> Tuple[int, int]:
-    """The least and greatest value of an integer dtype."""
-    info = np.iinfo(dtype)
-    return int(info.min), int(info.max)
-
-
-def ints(value: Any) -> Tuple[int, ...]:
-    return tuple(int(each) for each in np.ravel(value))
-
-
-def settled(value: Any) -> Any:
-    """A calculated value as it stands in a record: Python numbers, arrays as they are."""
-    is_scalar = isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0
-    return value.item() if is_scalar else value
-
-
-def pads(pad: Value, layout: str) -> Tuple[int, ...]:
-    """What an nn.pad adds before each spatial dimension, then behind: top, left, bottom, right.
-
-    Refuses where it pads by anything but a constant, or in other dimensions than those of `layout`.
-    """
-    if pad.attrs.pad_mode != "constant":
-        raise Refused(f"pads by {pad.attrs.pad_mode}")
-    widths = dict(zip(layout, pad.attrs.pad_width))
-    others = [widths[letter] for letter in layout if letter not in "DHW"]
-    require(not np.any(others), "pads the batch or the channels")
-    spatial = [widths[letter] for letter in "DHW" if letter in widths]
-    return tuple(w[0] for w in spatial) + tuple(w[1] for w in spatial)
-
-
-def axes(reduction: Value) -> Tuple[int, ...]:
-    """The axes a reduction removes: sorted, counted from the front, `exclude` resolved."""
-    rank = len(shape_of(reduction.expr.args[0]))
-    stated = reduction.attrs.axis
-    if stated is None:
-        return tuple(range(rank))
-    stated = stated if isinstance(stated, tuple) else (stated,)
-    chosen = {axis % rank for axis in stated}
-    exclude = bool(reduction.attrs.exclude)
-    return tuple(axis for axis in range(rank) if (axis in chosen) != exclude)
-
-
 # Trying a row.
 
 
 def recorded(row: Row, root: Any, arguments: Dict[Any, Any], setup: Callable[[Match], None]) -> Any:
-    """The record of a row at `root`. Raises Refused, also for what goes wrong in a condition:
-    an exception in a check would stop all of MergeComposite."""
+    """The record of a row at `root`. Raises Refused, also for whatever goes wrong in a condition:
+    any exception in a check would stop all of MergeComposite."""
     try:
         match = row.bind(root, arguments)
         setup(match)
         return row.record(match)
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except Refused:
+        raise
+    except Exception as error:
         raise Refused(f"{type(error).__name__}: {error}") from error
 
 
@@ -547,89 +464,3 @@ def accepts(row: Row) -> Callable[[Any], bool]:
 
 
 # ---- end of support ------------------------------------------------------------------
-
-COMPILER = ""
-ROWS: Tuple[Row, ...] = ()
-
-# ---- interface: the same in every module qpat writes -------------------------------
-
-
-def pattern_table() -> List[Tuple[str, Any, Callable[[Any], bool]]]:
-    """(composite, pattern, check) of every row, in order of priority, as MergeComposite and
-    register_pattern_table take them."""
-    return [(row.composite, row.pattern(), accepts(row)) for row in ROWS]
-
-
-def extract(
-    composite: Any, inherited: Optional[Callable[[Any], Optional[Parameters]]] = None
-) -> Any:
-    """The record of a composite: a call of a composite function (best), or the function alone.
-
-    Works before and after PartitionGraph. `inherited` gives the Parameters of an argument of the
-    call, or of the call itself, where the module around it knows them; `qpat.partition` passes its
-    analysis. Raises ValueError where this is no composite of this module, or a tuple's scales are
-    arguments of the composite and only the function was given.
-    """
-    function = composite.op if isinstance(composite, relay.Call) else composite
-    if not isinstance(function, relay.Function) or not function.attrs:
-        raise ValueError("extract() takes a composite function or a call of one")
-    if "Composite" not in function.attrs.keys():
-        raise ValueError(
-            "extract() takes a composite function; this one has no Composite attribute"
-        )
-    arguments = {}
-    if isinstance(composite, relay.Call):
-        arguments = dict(zip(function.params, composite.args))
-    outer = dict(arguments)
-    outer[function.body] = composite
-
-    def setup(match: Match) -> None:
-        match.inputs = {parameter: index for index, parameter in enumerate(function.params)}
-        match.recording = True
-        if inherited is not None:
-            match.inherited = lambda expr: inherited(outer[expr]) if expr in outer else None
-
-    name = str(function.attrs["Composite"])
-    reasons = []
-    for row in ROWS:
-        if row.composite != name:
-            continue
-        try:
-            return recorded(row, function.body, arguments, setup)
-        except Mismatch:
-            continue
-        except Refused as refused:
-            reasons.append(str(refused))
-    raise ValueError(
-        f"{name}: {reasons[0] if reasons else 'no pattern of this module has this body'}"
-    )
-
-
-def composites(expr: Any) -> List[Any]:
-    """The calls of this module's composites in an expression (such as the body of a partitioned
-    function), operands before their users."""
-    found: List[Any] = []
-    names = {row.composite for row in ROWS}
-
-    def visit(node: Any) -> None:
-        if not isinstance(node, relay.Call) or not isinstance(node.op, relay.Function):
-            return
-        attrs = node.op.attrs
-        if attrs and "Composite" in attrs.keys() and str(attrs["Composite"]) in names:
-            found.append(node)
-
-    relay.analysis.post_order_visit(expr, visit)
-    return found
-
-
-def refusals(root: Any) -> List[Tuple[str, str]]:
-    """(composite, reason) of every row that has the structure at `root` and refuses it."""
-    found = []
-    for row in ROWS:
-        reason = refusal(row, root)
-        if reason is not None and not isinstance(reason, Mismatch):
-            found.append((row.composite, str(reason)))
-    return found
-
-
-# ---- end of interface ------------------------------------------------------------------

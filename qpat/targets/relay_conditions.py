@@ -1,0 +1,113 @@
+"""What conditions and parameters in a generated Relay module are made of; see relay_support.py."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Tuple
+
+import numpy as np
+
+from qpat.targets.relay_support import Refused, Value, elements, holds, number, shape_of
+
+# ---- conditions: the same in every module qpat writes ------------------------------
+
+
+def require(condition: Any, reason: str) -> None:
+    if not np.all(condition):
+        raise Refused(reason)
+
+
+def require_dtype(name: str, value: Any, *dtypes: str) -> None:
+    """Wants a tensor, or each of many, to have one of these dtypes."""
+    for each in value if isinstance(value, list) else [value]:
+        if each is not None and each.dtype not in dtypes:
+            raise Refused(f"{name} is {each.dtype}, not {' or '.join(dtypes)}")
+
+
+def require_rank(name: str, value: Value, rank: int, exactly: bool) -> None:
+    found = len(value.shape)
+    if found < rank or (exactly and found != rank):
+        raise Refused(f"{name} has {found} dimensions, not {rank}{'' if exactly else ' or more'}")
+
+
+def between(value: Any, first: Any, last: Any) -> bool:
+    """`value in first..last`, of all elements, both ends included."""
+    return holds(value, ">=", first) and holds(value, "<=", last)
+
+
+def contained(value: Any, container: Iterable[Any]) -> bool:
+    """Whether a container has an element equal to `value`; tuples are compared field by field."""
+    return any(matches(value, each) for each in container)
+
+
+def matches(value: Any, other: Any) -> bool:
+    if isinstance(value, tuple) and isinstance(other, tuple):
+        pairs = zip(value, other)
+        return len(value) == len(other) and all(matches(a, b) for a, b in pairs)
+    if isinstance(value, str) or isinstance(other, str) or value is None or other is None:
+        return bool(value == other)
+    return holds(value, "==", other)
+
+
+def same(values: Any) -> bool:
+    """All elements of a list are equal."""
+    each = list(values)
+    return all(matches(each[0], other) for other in each[1:])
+
+
+def close(left: Any, right: Any, tolerance: float = 1e-5) -> bool:
+    """Equal within a relative tolerance."""
+    first, second = number(left), number(right)
+    if np.ndim(first) and np.ndim(second) and np.shape(first) != np.shape(second):
+        return False
+    return bool(np.allclose(first, second, rtol=tolerance, atol=0.0))
+
+
+def size(value: Value) -> int:
+    if None in value.shape:
+        raise Refused("its shape is not known")
+    return elements(value.shape)
+
+
+def limits(dtype: str) -> Tuple[int, int]:
+    """The least and greatest value of an integer dtype."""
+    info = np.iinfo(dtype)
+    return int(info.min), int(info.max)
+
+
+def ints(value: Any) -> Tuple[int, ...]:
+    return tuple(int(each) for each in np.ravel(value))
+
+
+def settled(value: Any) -> Any:
+    """A calculated value as it stands in a record: Python numbers, arrays as they are."""
+    is_scalar = isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0
+    return value.item() if is_scalar else value
+
+
+def pads(pad: Value, layout: str) -> Tuple[int, ...]:
+    """What an nn.pad adds before each spatial dimension, then behind: top, left, bottom, right.
+
+    Refuses where it pads by anything but a constant, or in other dimensions than those of `layout`.
+    """
+    if pad.attrs.pad_mode != "constant":
+        raise Refused(f"pads by {pad.attrs.pad_mode}")
+    widths = dict(zip(layout, pad.attrs.pad_width))
+    others = [widths[letter] for letter in layout if letter not in "DHW"]
+    require(not np.any(others), "pads the batch or the channels")
+    spatial = [widths[letter] for letter in "DHW" if letter in widths]
+    return tuple(w[0] for w in spatial) + tuple(w[1] for w in spatial)
+
+
+def axes(reduction: Value) -> Tuple[int, ...]:
+    """The axes a reduction removes: sorted, counted from the front, `exclude` resolved."""
+    rank = len(shape_of(reduction.expr.args[0]))
+    stated = reduction.attrs.axis
+    if stated is None:
+        return tuple(range(rank))
+    stated = stated if isinstance(stated, tuple) else (stated,)
+    chosen = {axis % rank for axis in stated}
+    exclude = bool(reduction.attrs.exclude)
+    return tuple(axis for axis in range(rank) if (axis in chosen) != exclude)
+
+
+# ---- end of conditions ---------------------------------------------------------------

@@ -1,0 +1,108 @@
+"""What every generated Relay module ends with: its table, its extractor; see relay_support.py."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, List, Optional, Tuple
+
+from tvm import relay
+
+from qpat.targets.relay_support import (
+    Match,
+    Mismatch,
+    Parameters,
+    Refused,
+    Row,
+    accepts,
+    recorded,
+    refusal,
+)
+
+ROWS: Tuple[Row, ...] = ()
+
+# ---- interface: the same in every module qpat writes -------------------------------
+
+
+def pattern_table() -> List[Tuple[str, Any, Callable[[Any], bool]]]:
+    """(composite, pattern, check) of every row, in order of priority, for MergeComposite.
+
+    register_pattern_table(COMPILER, pattern_table) takes the function itself.
+    """
+    return [(row.composite, row.pattern(), accepts(row)) for row in ROWS]
+
+
+def extract(
+    composite: Any, inherited: Optional[Callable[[Any], Optional[Parameters]]] = None
+) -> Any:
+    """The record of a composite: a call of a composite function (best), or the function alone.
+
+    Works before and after PartitionGraph. `inherited` gives the Parameters of an argument of the
+    call, or of the call itself, where the module around it knows them; `qpat.partition` passes its
+    analysis. Raises ValueError where this is no composite of this module, or a tuple's scales are
+    arguments of the composite and only the function was given.
+    """
+    function = composite.op if isinstance(composite, relay.Call) else composite
+    name = composite_name(function)
+    if name is None:
+        raise ValueError("extract() takes a composite function or a call of one")
+    arguments = {}
+    if isinstance(composite, relay.Call):
+        arguments = dict(zip(function.params, composite.args))
+    outer = dict(arguments)
+    outer[function.body] = composite
+
+    def setup(match: Match) -> None:
+        match.inputs = {parameter: index for index, parameter in enumerate(function.params)}
+        match.recording = True
+        if inherited is not None:
+            match.inherited = lambda expr: inherited(outer[expr]) if expr in outer else None
+
+    reasons = []
+    for row in ROWS:
+        if row.composite != name:
+            continue
+        try:
+            return recorded(row, function.body, arguments, setup)
+        except Mismatch:
+            continue
+        except Refused as refused:
+            reasons.append(str(refused))
+    reason = reasons[0] if reasons else "no pattern of this module has this body"
+    if not isinstance(composite, relay.Call):
+        reason += "; if its constants are arguments, extract() needs the call"
+    raise ValueError(f"{name}: {reason}")
+
+
+def composite_name(function: Any) -> Optional[str]:
+    """The name of a composite function; None for anything else."""
+    if not isinstance(function, relay.Function) or not function.attrs:
+        return None
+    # Asked with `keys`: what an attribute that is not there raises is different in each TVM.
+    named = "Composite" in function.attrs.keys()
+    return str(function.attrs["Composite"]) if named else None
+
+
+def composites(expr: Any) -> List[Any]:
+    """The calls of this module's composites in an expression (such as the body of a partitioned
+    function), operands before their users."""
+    found: List[Any] = []
+    names = {row.composite for row in ROWS}
+
+    def visit(node: Any) -> None:
+        if isinstance(node, relay.Call) and composite_name(node.op) in names:
+            found.append(node)
+
+    relay.analysis.post_order_visit(expr, visit)
+    return found
+
+
+def refusals(root: Any) -> List[Tuple[str, str]]:
+    """(composite, reason) of every row that has the structure at `root` and refuses it."""
+    found = []
+    for row in ROWS:
+        reason = refusal(row, root)
+        if reason is not None and not isinstance(reason, Mismatch):
+            found.append((row.composite, str(reason)))
+    return found
+
+
+# ---- end of interface ------------------------------------------------------------------
