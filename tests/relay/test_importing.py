@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+import tflite
 import tvm
 from tvm import relay
 
@@ -22,9 +24,6 @@ from qpat.relay.environment import listening, meaning, reason, require_package
 from qpat.relay.importing import ImportedModel, import_model
 from qpat.relay.text import relay_text
 from tests.models import DATA, IMPORTABLE, NOT_IMPORTABLE, ONNX, ROOT, TFLITE
-
-onnx = pytest.importorskip("onnx")
-tflite = pytest.importorskip("tflite")
 
 HEADER = '#[version = "0.0.5"]\n'
 Import = Callable[[str], ImportedModel]
@@ -428,10 +427,9 @@ def test_meaning_of_errors() -> None:
     assert meaning(caught.value) == "Local variable %7 has not yet been defined"
     assert meaning(AssertionError()) == "AssertionError"
     assert len(meaning(ValueError("word " * 1000))) == 300
-    wrapped = ValueError(
-        'Traceback:\n  1: f()\n  File "a.cc", line 3\nInternalError: Check failed: (a == b) is false: no'
-    )
-    assert meaning(wrapped) == "no"
+    backtrace = 'Traceback:\n  1: f()\n  File "a.cc", line 3\n'
+    said = f"{backtrace}InternalError: Check failed: (a == b) is false: no"
+    assert meaning(ValueError(said)) == "no"
 
 
 def test_listening_ends(capfd: pytest.CaptureFixture[str]) -> None:

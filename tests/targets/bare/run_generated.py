@@ -1,0 +1,129 @@
+"""Runs a generated module on a TFLite model where there is nothing but TVM, NumPy and tflite.
+
+    python run_generated.py GENERATED.py MODEL.tflite [--qpat-is-here]
+
+Matches, then reads every record four ways: from the call of the composite, from its function alone,
+from the partitioned functions, and from those after a trip through JSON. They must agree. Prints
+all records as JSON, floats in hex. Runs on Python 3.8 and TVM 0.9.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tflite
+import tvm
+from tvm import relay
+from tvm.relay.op.contrib.register import get_pattern_table, register_pattern_table
+
+
+def main(arguments: list[str]) -> None:
+    generated, model, *options = arguments
+    if "--qpat-is-here" not in options:
+        assert_absent("qpat", "lark")
+    patterns = load(Path(generated))
+    prepared = typed_model(Path(model))
+    merged = relay.transform.MergeComposite(patterns.pattern_table())(prepared)
+    records = digests(patterns, merged)
+    assert records, "nothing of the model is matched"
+
+    regions = partitioned(merged, patterns.COMPILER)
+    in_regions = digests(patterns, regions)
+    assert sorted_text(in_regions) == sorted_text(records)
+    loaded = tvm.ir.load_json(tvm.ir.save_json(regions))
+    assert_same_functions(regions, loaded)
+    assert digests(patterns, loaded) == in_regions
+
+    register_pattern_table(patterns.COMPILER, patterns.pattern_table)
+    assert len(get_pattern_table(patterns.COMPILER)) == len(patterns.ROWS)
+    json.dump(records, sys.stdout, indent=1, sort_keys=True)
+
+
+def assert_absent(*names: str) -> None:
+    for name in names:
+        assert importlib.util.find_spec(name) is None, name + " can be imported here"
+
+
+def load(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, str(path))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def typed_model(path: Path) -> Any:
+    model = tflite.Model.GetRootAsModel(path.read_bytes(), 0)
+    module, params = relay.frontend.from_tflite(model)
+    module["main"] = relay.build_module.bind_params_by_name(module["main"], params)
+    return relay.transform.InferType()(module)
+
+
+def partitioned(module: Any, compiler: str) -> Any:
+    passes = [
+        relay.transform.AnnotateTarget(compiler),
+        relay.transform.MergeCompilerRegions(),
+        relay.transform.PartitionGraph(),
+        relay.transform.InferType(),
+    ]
+    return tvm.transform.Sequential(passes)(module)
+
+
+def assert_same_functions(first: Any, second: Any) -> None:
+    for variable in first.get_global_vars():
+        name = str(variable.name_hint)
+        assert tvm.ir.structural_equal(first[name], second[name], map_free_vars=True), name
+
+
+def digests(patterns: Any, module: Any) -> list[Any]:
+    """The records of all composites in a module, in the order of its functions and calls."""
+    found = []
+    for variable in sorted(module.get_global_vars(), key=lambda each: str(each.name_hint)):
+        for call in patterns.composites(module[variable].body):
+            record = digest(patterns.extract(call))
+            alone = from_function(patterns, call)
+            assert alone is None or digest(alone) == record, record
+            found.append(dict(record, composite=str(call.op.attrs["Composite"])))
+    return found
+
+
+def from_function(patterns: Any, call: Any) -> Any | None:
+    """The record read from the function alone; None where the scales of many are its arguments."""
+    try:
+        return patterns.extract(call.op)
+    except ValueError:
+        assert any(isinstance(argument, relay.Constant) for argument in call.args)
+        return None
+
+
+def digest(value: Any) -> Any:
+    """A record as plain data in which every bit counts."""
+    if dataclasses.is_dataclass(value):
+        names = [each.name for each in dataclasses.fields(value)]
+        return {name: digest(getattr(value, name)) for name in names}
+    if isinstance(value, (np.ndarray, np.generic)):
+        array = np.asarray(value)
+        flat = [digest(each) for each in array.ravel().tolist()]
+        return {"dtype": str(array.dtype), "shape": list(array.shape), "values": flat}
+    if isinstance(value, (list, tuple)):
+        return [digest(each) for each in value]
+    if isinstance(value, float):
+        return value.hex()
+    assert value is None or isinstance(value, (bool, int, str)), type(value)
+    return value
+
+
+def sorted_text(records: list[Any]) -> list[str]:
+    """Partitioning moves composites into functions, and so changes their order."""
+    return sorted(json.dumps(each, sort_keys=True) for each in records)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
