@@ -18,6 +18,7 @@ from qpat.relay.graph import post_order, shallow_copy
 from qpat.relay.importing import import_model
 from qpat.relay.prepare import prepare
 from qpat.relay.quantization import Conflict, quantization
+from qpat.relay.serialize import partition_json
 
 Progress = Callable[[str], None]
 
@@ -75,9 +76,7 @@ class Partition:
 
     def to_json(self) -> dict[str, Any]:
         """What docs/partition.md describes: plain numbers, lists and strings."""
-        from qpat.relay.report import as_json
-
-        return as_json(self)
+        return partition_json(self)
 
 
 def partition(
