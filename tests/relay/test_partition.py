@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 import tvm
@@ -174,6 +175,18 @@ def test_regions_hold_every_composite() -> None:
     inside = [call for name in names for call in result.generated.composites(regions[name].body)]
     assert len(inside) == len(result.matches)
     assert not result.generated.composites(regions["main"].body)
+
+
+@pytest.mark.parametrize(
+    "name", ["op_soup_nol2_int8", "ds_cnn_kws_fp32", "ops/prelu", "ops/pack", "ops/dwconv"]
+)
+def test_the_json_is_what_its_schema_says(name: str) -> None:
+    schema = json.loads((ROOT / "docs" / "partition.schema.json").read_text(encoding="utf-8"))
+    data = partition(MODELS / f"{name}.tflite", LIBRARY).to_json()
+    jsonschema.validate(data, schema)
+    del data["host"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(data, schema)
 
 
 @pytest.mark.parametrize("name", ["my-npu", "npu_2", "N"])
