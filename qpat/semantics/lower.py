@@ -20,6 +20,7 @@ from qpat.semantics.statements import Statements
 from qpat.semantics.structure import MOST_ROWS, expand
 from qpat.source import Span
 from qpat.syntax import tree
+from qpat.syntax.parser import blanked
 
 # What AnnotateTarget and the C symbols made of it accept: it compares the text before the first dot
 # of a composite's name with the target (src/relay/transforms/annotate_target.cc), and "default" is
@@ -72,10 +73,9 @@ def _unbuilt_names(file: tree.File) -> Iterable[str]:
 def _template_names(file: tree.File, findings: Findings) -> None:
     """`$op` stands for what a family puts there; outside of one it stands for nothing."""
     families = [item.span for item in file.items if isinstance(item, tree.Family)]
-    comments = [comment.span for comment in file.comments]
-    for found in re.finditer(r"\$\w+|\$\{\w+\}", file.span.source.text):
+    for found in re.finditer(r"\$\w+|\$\{\w+\}", blanked(file.span.source)):
         span = Span(file.span.source, *found.span())
-        if not any(s.start <= span.start < s.end for s in (*families, *comments)):
+        if not any(family.start <= span.start < family.end for family in families):
             report_unbuilt(findings, span, f"`{span.text}`, a name of a `for … in`,")
 
 

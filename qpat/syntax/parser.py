@@ -75,7 +75,7 @@ def _control_characters(source: Source) -> Iterator[Diagnostic]:
 
 
 def _numbers(source: Source) -> Iterator[Diagnostic]:
-    text = _blanked(source)
+    text = blanked(source)
     for match in _NUMBER.finditer(text):
         span = Span(source, *match.span())
         if len(match[0]) > _LONGEST_NUMBER or math.isinf(float(match[0])):
@@ -86,7 +86,7 @@ def _numbers(source: Source) -> Iterator[Diagnostic]:
             yield Diagnostic("QP006", message, span, hint=hint)
 
 
-def _blanked(source: Source) -> str:
+def blanked(source: Source) -> str:
     """The text with comments and strings blanked out, everything else in its place."""
 
     def blanks(match: re.Match[str]) -> str:
@@ -157,7 +157,7 @@ def _unexpected_character(source: Source, error: UnexpectedCharacters) -> Diagno
 
 
 def _unexpected_end(source: Source, error: UnexpectedToken) -> Diagnostic:
-    end = len(_blanked(source).rstrip())
+    end = len(blanked(source).rstrip())
     span = Span(source, max(0, end - 1), end)
     opener = _unclosed(source, end)
     if opener is None:
@@ -182,7 +182,7 @@ def _accepted(error: UnexpectedToken) -> set[str]:
 def _unclosed(source: Source, end: int) -> int | None:
     """Offset of the innermost bracket that is still open at `end`."""
     open_at: list[int] = []
-    for offset, character in enumerate(_blanked(source)[:end]):
+    for offset, character in enumerate(blanked(source)[:end]):
         if character in _CLOSES:
             open_at.append(offset)
         elif character in _CLOSES.values() and open_at:

@@ -212,27 +212,19 @@ class _PatternWriter:
         return Variables(values, calls, {**local, "form": "match.form"})
 
     def _readings(self) -> list[str]:
+        """Names the values and calls that the record looks at."""
         lines: list[str] = []
         wanted = self.reads.read_values
         for name in sorted(wanted, key=self.reads.order):
-            get = (
-                f'match.values.get("{name}")'
-                if self.reads.maybe_value(name)
-                else (f'match.values["{name}"]')
-            )
-            lines.append(f"{self.variables.values[name]} = {get}")
+            read = _read("values", name, self.reads.maybe_value(name))
+            lines.append(f"{self.variables.values[name]} = {read}")
         for name in sorted(self.reads.read_calls, key=self.reads.order):
-            variable = self.variables.calls[name]
+            variable, maybe = self.variables.calls[name], self.reads.maybe_call(name)
             if variable in (self.variables.values.get(n) for n in wanted):
                 continue  # the value of a call that is in every row is that call's
-            get = (
-                f'match.calls.get("{name}")'
-                if self.reads.maybe_call(name)
-                else (f'match.calls["{name}"]')
-            )
             # Absent in other forms: whoever reads it knows that it is there.
-            kind = ": Any" if self.reads.maybe_call(name) else ""
-            lines.append(f"{variable}{kind} = {get}")
+            kind = ": Any" if maybe else ""
+            lines.append(f"{variable}{kind} = {_read('calls', name, maybe)}")
         return lines
 
     def _statement(self, statement: ir.Statement) -> list[str]:
@@ -291,6 +283,10 @@ class _PatternWriter:
         for name, _, _ in self.params:
             items.append(f"{safe(name, ())}={self.variables.locals[name]}")
         return bracketed(f"return {self.class_name}(", items, ")", 1)
+
+
+def _read(holder: str, name: str, maybe: bool) -> str:
+    return f'match.{holder}.get("{name}")' if maybe else f'match.{holder}["{name}"]'
 
 
 def _docstring(text: str) -> str:
