@@ -13,6 +13,7 @@ from qpat.diagnostics import Findings, did_you_mean
 from qpat.ops.roles import TUPLE_RESULTS
 from qpat.semantics import ir
 from qpat.semantics.draft import Draft, Scope
+from qpat.semantics.families import expand_families
 from qpat.semantics.ports import lower_ports
 from qpat.semantics.reports import head, report_twice, report_unbuilt
 from qpat.semantics.spaces import derive_spaces
@@ -32,16 +33,16 @@ _UNBUILT_ITEMS = {
     tree.Option: "`option`",
     tree.Extern: "`extern`",
     tree.Fragment: "`fragment`",
-    tree.Family: "`for … in`",
     tree.Test: "`test`",
 }
 
 
 def lower(file: tree.File, findings: Findings) -> ir.Module | None:
     """The IR of a file, or None where one of the findings it reports is an error."""
+    _template_names(file, findings)
+    file = expand_families(file, findings)
     compiler = _compiler(file, findings)
     unbuilt = frozenset(_unbuilt_names(file))
-    _template_names(file, findings)
     patterns: list[ir.Pattern] = []
     seen: dict[str, tree.Pattern] = {}
     for item in file.items:
@@ -70,13 +71,25 @@ def _unbuilt_names(file: tree.File) -> Iterable[str]:
             yield item.name.text
 
 
+def _family_names(items: tuple[tree.Item, ...], offset: int) -> set[str]:
+    """The names of the families that an offset lies in."""
+    names: set[str] = set()
+    for item in items:
+        if isinstance(item, tree.Family) and item.span.start <= offset < item.span.end:
+            names |= {name.text for name in item.names} | _family_names(item.items, offset)
+    return names
+
+
 def _template_names(file: tree.File, findings: Findings) -> None:
     """`$op` stands for what a family puts there; outside of one it stands for nothing."""
-    families = [item.span for item in file.items if isinstance(item, tree.Family)]
+    families = file.items
     for found in re.finditer(r"\$\w+|\$\{\w+\}", blanked(file.span.source)):
         span = Span(file.span.source, *found.span())
-        if not any(family.start <= span.start < family.end for family in families):
-            report_unbuilt(findings, span, f"`{span.text}`, a name of a `for … in`,")
+        names = _family_names(families, span.start)
+        if span.text.strip("${}") not in names:
+            message = f"`{span.text}` is no name of a `for … in` around it"
+            hint = did_you_mean(span.text.strip("${}"), names)
+            findings.error("QP151", span, message, hint=hint)
 
 
 def _compiler(file: tree.File, findings: Findings) -> str:

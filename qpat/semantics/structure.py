@@ -238,7 +238,7 @@ class _RowBuilder:
             first, last = node.operators[0].span, node.operators[-1].span
             name = node.operators[self.choices.pick(len(node.operators), first.to(last))]
         signature = operator(name.text)
-        if name.text in self.scope.unbuilt:
+        if name.text in self.scope.unbuilt or "$" in name.text:
             return self.unknown_call(node, name.text)
         if signature is None:
             hint = did_you_mean(name.text, operator_names())

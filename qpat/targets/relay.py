@@ -9,6 +9,7 @@ from pathlib import PurePath
 
 from qpat.semantics import ir
 from qpat.semantics.ir import Kind
+from qpat.source import Span
 from qpat.targets.expressions import Variables, python
 from qpat.targets.layout import INDENT, WIDTH, assigned, bracketed, comment, string
 from qpat.targets.names import Fresh, class_name, safe
@@ -149,7 +150,7 @@ class _PatternWriter:
 
     def lines(self) -> list[str]:
         ruler = f"# ---- {self.pattern.name} "
-        source = self.pattern.span.text.splitlines()
+        source = _unindented(self.pattern.span)
         return [
             ruler + "-" * max(4, 88 - len(ruler)),
             "#",
@@ -283,6 +284,12 @@ class _PatternWriter:
         for name, _, _ in self.params:
             items.append(f"{safe(name, ())}={self.variables.locals[name]}")
         return bracketed(f"return {self.class_name}(", items, ")", 1)
+
+
+def _unindented(span: Span) -> list[str]:
+    """The lines of a pattern as if it stood at the margin."""
+    margin = " " * (span.column - 1)
+    return [line.removeprefix(margin) for line in span.text.splitlines()]
 
 
 def _read(holder: str, name: str, maybe: bool) -> str:

@@ -57,7 +57,6 @@ CASES = {
     "QP090_option": 'compiler "npu"\noption fold: bool = true\n',
     "QP090_extern": 'compiler "npu"\nextern f(x: tensor) -> int8 from "module:f"\n',
     "QP090_fragment": 'compiler "npu"\nfragment f(x) { where rank(x) == 4 }\n',
-    "QP090_family": 'compiler "npu"\nfor op in [add] { pattern $op(x) -> y { y = $op(x, x) } }\n',
     "QP090_test": 'compiler "npu"\ntest "t" """fn""" { match p }\n',
     "QP090_use": pattern(f"{RELU}\nuse f(x)"),
     "QP090_option_in_a_pattern": pattern(f"{RELU}\noption k = 1"),
@@ -142,6 +141,12 @@ CASES = {
     "QP139_no_tuple": pattern(f"{RELU}\nparam a, b = rank(x)"),
     "QP143_slot_of_nothing": pattern(f"{RELU}\nwhere x.scale == 1"),
     "QP144_filled_and_bound": pattern("y = qnn.requantize(x, ..)\nlet x.scale = 1"),
+    # ---- families ----
+    "QP150_too_few_values": 'compiler "n"\nfor op, k in [(add, 1), (mul,)] {}\n',
+    "QP150_no_value": 'compiler "n"\nfor op in [add(1)] {}\n',
+    "QP150_nothing": 'compiler "n"\nfor op in [] {}\n',
+    "QP151_outside": pattern("y = nn.$op(x)"),
+    "QP151_misspelt": 'compiler "n"\nfor op in [abs] {\n  pattern $pp(x) -> y { y = $op(x) }\n}\n',
     # ---- the file ----
     "QP140_no_compiler": pattern(RELU).partition("\n\n")[2],
     "QP141_dot": pattern(RELU).replace("npu", "my.npu"),
