@@ -110,7 +110,10 @@ class Lowering:
         if name in self.unbuilt:
             return _nothing(span)
         known = [*self.names.values, *self.locals, *self.names.dimensions]
-        return self._broken(span, "QP130", f"`{name}` is not known here", did_you_mean(name, known))
+        hint = did_you_mean(name, known)
+        if name in ("None", "True", "False"):
+            hint = f"write `{name.lower()}`"
+        return self._broken(span, "QP130", f"`{name}` is not known here", hint)
 
     def _get(self, node: tree.Get, known: frozenset[str]) -> ir.Expression:
         inner, member = node.value, node.member
@@ -307,6 +310,8 @@ class Lowering:
             operands.append(self.lower(operand, guarded))
             if node.operator in ("and", "=>"):
                 guarded |= _presence(operand)
+            elif node.operator == "or":
+                guarded |= _absence(operand)
         self._check_operands(node, operands)
         kind = _operation_kind(node.operator, operands)
         return ir.Operation(node.operator, tuple(operands), kind, node.span)
@@ -373,7 +378,7 @@ class Lowering:
     def _conditional(self, node: tree.Conditional, known: frozenset[str]) -> ir.Expression:
         condition = self.lower(node.condition, known)
         then = self.lower(node.then, known | _presence(node.condition))
-        otherwise = self.lower(node.otherwise, known)
+        otherwise = self.lower(node.otherwise, known | _absence(node.condition))
         kind = then.kind if then.kind is otherwise.kind else Kind.ANY
         return ir.Conditional(condition, then, otherwise, kind, node.span)
 
@@ -471,6 +476,13 @@ def _presence(node: tree.Expression) -> frozenset[str]:
         return frozenset([member, member.removesuffix(".value")])
     if isinstance(node, tree.Operation) and node.operator == "and":
         return frozenset().union(*(_presence(operand) for operand in node.operands))
+    return frozenset()
+
+
+def _absence(node: tree.Expression) -> frozenset[str]:
+    """Names that are certainly present where a condition does not hold: `not d?`."""
+    if isinstance(node, tree.Operation) and node.operator == "not":
+        return _presence(node.operands[0])
     return frozenset()
 
 

@@ -37,6 +37,15 @@ _ITEMS = ("compiler", "import", "option", "extern", "fragment", "pattern", "for"
 _STATEMENTS = ("form", "where", "let", "param", "inherit", "use", "meaning", "option")
 _MANY = 6  # a longer list of expected words is no help to anybody
 _COMMENT_OR_STRING = re.compile(r'"""(?:.|\n)*?"""|"[^"\n]*"|//[^\n]*')
+# What these mean in other languages is written so in this one.
+_ELSEWHERE = {
+    "#": "a comment begins with `//`",
+    "'": 'a string stands in `"`',
+    "&": "write `and`",
+    "!": "write `not`",
+    ";": "nothing is needed between two statements",
+    "^": "a power is `**`",
+}
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _LONGEST_NUMBER = 40
 _CLOSES = {"(": ")", "[": "]", "{": "}"}
@@ -150,7 +159,7 @@ def _unexpected_character(source: Source, error: UnexpectedCharacters) -> Diagno
         return Diagnostic(
             "QP002", "this string has no end", Span(source, start, max(end, start + 1)), hint=hint
         )
-    expected = _expected(error.allowed or set())
+    expected = _ELSEWHERE.get(character) or _expected(error.allowed or set())
     if character.isalnum() or character in "_.<>=+-*/%(){}[],:?|!":
         return Diagnostic("QP001", f"`{character}` cannot stand here", span, hint=expected)
     return Diagnostic("QP001", f"`{character}` means nothing in qpat", span, hint=expected)
@@ -209,6 +218,10 @@ def _unexpected_token(source: Source, error: UnexpectedToken) -> Diagnostic:
 def _token_hint(token: Token, expected: set[str]) -> str | None:
     if "COMPILER" in expected:
         return did_you_mean(str(token), _ITEMS) or f"here stands one of {', '.join(_ITEMS)}"
+    if token.type == "COMPARE":
+        return "compare twice with `and`, or write a range: `k in 1..4`"
+    if str(token) == "|" and "OR" in expected:
+        return "write `or`"
     is_word = token.type != "NAME" and str(token).isidentifier()
     if is_word and "NAME" in expected:
         return f"`{token}` is a word of the language; take another name"

@@ -43,6 +43,9 @@ CASES = {
     # ---- syntax ----
     "QP001_misspelt_item": 'compiler "npu"\n\npatern p(x: int8) -> y: int8 { y = nn.relu(x) }\n',
     "QP001_misspelt_statement": pattern(f"{RELU}\nwher rank(x) == 4"),
+    "QP001_quotes": pattern(f"{RELU}\nwhere x.dtype == 'int8'"),
+    "QP001_two_comparisons": pattern(f"{RELU}\nwhere 1 <= rank(x) <= 4"),
+    "QP130_as_in_python": pattern("y = nn.leaky_relu(x)\nwhere True"),
     "QP001_no_such_character": pattern("# a comment as in Python"),
     "QP001_brackets": pattern("y = nn.relu(nn.relu(x)\nwhere rank(x) == 4"),
     "QP001_no_string": "compiler npu\npattern p(x: int8) -> y: int8 { y = nn.relu(x) }\n",

@@ -405,3 +405,24 @@ def test_variadic_port_has_a_tuple_for_each_slot() -> None:
     kinds = [type(each.nodes[operand]) for operand in call(each, "y").operands]
     assert kinds == [ir.Elements, ir.SlotTuple, ir.SlotTuple, ir.SlotConstant, ir.SlotConstant]
     assert len(space_of(each, "xs").scales) == 1
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "not bias? or bias.dtype == int32",
+        "bias? and bias.dtype == int32",
+        "bias? => bias.dtype == int32",
+        "if bias? then bias.dtype == int32 else true",
+        "if not bias? then true else bias.dtype == int32",
+        "(bias.dtype ?? int32) == int32",
+    ],
+)
+def test_what_may_be_absent_can_be_read_behind_a_guard(condition: str) -> None:
+    body = """
+      acc = qnn.conv2d(x, const w, ..)
+      sum = nn.bias_add(acc, const bias)?
+      y   = qnn.requantize(sum, ..)"""
+    text = f"pattern p(x: int8, w: int8, bias: int32?) -> y: int8 {{ {body} where {condition} }}"
+    module, found = check_source(Source("n.qpat", f'compiler "n"\n{text}'))
+    assert module is not None, found
