@@ -10,7 +10,9 @@ from qpat.resources import library_file, library_names
 from qpat.semantics import ir
 from qpat.semantics.lower import lower
 from qpat.source import Source, read_source
-from qpat.syntax.parser import parse, too_deep
+from qpat.syntax import tree
+from qpat.syntax.parser import too_deep
+from qpat.syntax.recovery import parse_recovering
 from qpat.targets.relay import relay_module
 
 
@@ -25,15 +27,21 @@ class Compiled:
 
 def check_source(source: Source) -> tuple[ir.Module | None, tuple[Diagnostic, ...]]:
     """The IR of a source, None if it has errors, and all findings in order of place."""
+    file, broken = parse_recovering(source)
     findings = Findings()
+    module = None
     try:
-        module = lower(parse(source), findings)
-    except QpatError as error:
-        return None, error.diagnostics
+        # With every pattern broken there is nothing left to look at.
+        if file is not None and (not broken or _has_patterns(file)):
+            module = lower(file, findings)
     except RecursionError:
-        return None, too_deep(source).diagnostics
-    found = tuple(sorted(findings.diagnostics, key=Diagnostic.sort_key))
-    return (None if findings.failed else module), found
+        return None, (*broken, *too_deep(source).diagnostics)
+    found = tuple(sorted([*broken, *findings.diagnostics], key=Diagnostic.sort_key))
+    return (None if broken or findings.failed else module), found
+
+
+def _has_patterns(file: tree.File) -> bool:
+    return any(isinstance(item, tree.Pattern | tree.Family) for item in file.items)
 
 
 def compile_source(source: Source) -> Compiled:

@@ -33,7 +33,7 @@ _TERMINALS = {
     "REST": "`...`",
     "$END": "the end of the file",
 }
-_ITEMS = ("compiler", "import", "option", "extern", "fragment", "pattern", "for", "test")
+ITEMS = ("compiler", "import", "option", "extern", "fragment", "pattern", "for", "test")
 _STATEMENTS = ("form", "where", "let", "param", "inherit", "use", "meaning", "option")
 _MANY = 6  # a longer list of expected words is no help to anybody
 _COMMENT_OR_STRING = re.compile(r'"""(?:.|\n)*?"""|"[^"\n]*"|//[^\n]*')
@@ -207,7 +207,7 @@ def _unexpected_token(source: Source, error: UnexpectedToken) -> Diagnostic:
     if before is not None and before.start_pos is not None and before.end_pos is not None:
         word = Span(source, before.start_pos, before.end_pos)
         opener = _unclosed(source, word.start)
-        if before.type == "NAME" and str(before) in _ITEMS and opener is not None:
+        if before.type == "NAME" and str(before) in ITEMS and opener is not None:
             return _not_closed(source, opener, word, f"a `{before}` begins")
         if hint := _misspelt(before, token, expected):
             return Diagnostic("QP001", f"`{before}` starts no statement", word, hint=hint)
@@ -217,7 +217,7 @@ def _unexpected_token(source: Source, error: UnexpectedToken) -> Diagnostic:
 
 def _token_hint(token: Token, expected: set[str]) -> str | None:
     if "COMPILER" in expected:
-        return did_you_mean(str(token), _ITEMS) or f"here stands one of {', '.join(_ITEMS)}"
+        return did_you_mean(str(token), ITEMS) or f"here stands one of {', '.join(ITEMS)}"
     if token.type == "COMPARE":
         return "compare twice with `and`, or write a range: `k in 1..4`"
     if str(token) == "|" and "OR" in expected:

@@ -1,0 +1,54 @@
+"""Independent faults are reported in one run: k broken patterns give k findings."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qpat.compiler import check_source
+from qpat.source import Source
+
+GOOD = "pattern {name}(x: int8) -> y: int8 {{\n  y = nn.relu(x)\n  where rank(x) == 4\n}}\n"
+# Each has one fault; the code is what is said of it.
+BROKEN = {
+    "QP001": [
+        "pattern {name}(x: int8) -> y: int8 {{\n  y = nn.relu(x\n}}\n",
+        "pattern {name}(x: int8) -> y: int8 {{\n  y nn.relu(x)\n}}\n",
+        "pattern {name}(x: int8 -> y: int8 {{\n  y = nn.relu(x)\n}}\n",
+        "pattern {name}(x: int8) -> y: int8 {{\n  y = nn.relu(x)\n  where ?\n}}\n",
+        "pattern {name}(x: int8) -> y: int8 {{\n  y = nn.relu(x)) }}\n",
+    ],
+    "QP002": ['pattern {name}(x: int8) -> y: int8 {{\n  y = nn.relu(x) where "a == 1\n}}\n'],
+    "QP003": ["pattern {name}(x: int8) -> y: int8 {{\n  y = nn.relu(x)\n"],
+    "QP006": ["pattern {name}(x: int8) -> y: int8 {{ y = nn.relu(x) where rank(x) == 0x4 }}\n"],
+    "QP101": ["pattern {name}(x: int8) -> y: int8 {{\n  y = nn.rely(x)\n}}\n"],
+    "QP102": ["pattern {name}(x: int8) -> y: int8 {{\n  y = clip(x, amin=0.0)\n}}\n"],
+    "QP130": ["pattern {name}(x: int8) -> y: int8 {{\n  y = abs(x)\n  where rank(z) == 4\n}}\n"],
+}
+FAULTS = [(code, text) for code, texts in BROKEN.items() for text in texts]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.one_of(st.none(), st.sampled_from(FAULTS)), min_size=1, max_size=6))
+def test_k_faulty_patterns_give_k_findings(chosen: list[tuple[str, str] | None]) -> None:
+    texts = [GOOD if each is None else each[1] for each in chosen]
+    patterns = [text.format(name=f"p{number}") for number, text in enumerate(texts)]
+    source = Source("n.qpat", 'compiler "n"\n\n' + "\n/// A pattern.\n".join(patterns))
+    module, found = check_source(source)
+    wanted = [each[0] for each in chosen if each is not None]
+    assert [each.code for each in found] == wanted
+    assert (module is None) == bool(wanted)
+
+
+def test_what_others_depend_on_stops_at_syntax() -> None:
+    """Without its compiler every pattern would be complained of too."""
+    source = Source("n.qpat", f"compiler n\n{GOOD.format(name='p')}")
+    _, found = check_source(source)
+    assert [each.code for each in found] == ["QP001"]
+
+
+def test_places_are_those_of_the_whole_file() -> None:
+    broken = BROKEN["QP001"][0].format(name="a"), BROKEN["QP101"][0].format(name="b")
+    _, found = check_source(Source("n.qpat", 'compiler "n"\n' + "".join(broken)))
+    assert [(each.span.line, each.span.column) for each in found if each.span] == [(4, 1), (6, 7)]
+    assert found[0].span is not None and "}" in found[0].span.source.line(4)
