@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from qpat.compiler import check_source, compile_file, open_source
 from qpat.diagnostics import Diagnostic, QpatError, Severity, failure, render_all
 from qpat.files import write_atomically
+from qpat.formats import FORMATS, formatted
 
 FINE, FINDINGS, WRONG_USE = 0, 1, 2
 
@@ -70,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="look for faults in .qpat files; needs no TVM")
     check.add_argument("files", nargs="+", metavar="FILE")
+    check.add_argument(
+        "--format", choices=FORMATS, default="text", help="how to print findings (default: text)"
+    )
     check.set_defaults(command=_check)
 
     compile_ = commands.add_parser("compile", help="write the Python module of a .qpat file")
@@ -122,18 +126,28 @@ def _progress() -> Callable[[str], None]:
 
 
 def _check(options: argparse.Namespace) -> int:
-    status = FINE
+    everything: list[Diagnostic] = []
     for path in options.files:
-        try:
-            _, found = check_source(open_source(path))
-        except QpatError as error:
-            found = error.diagnostics
-        _print_findings(found)
-        if any(finding.severity is Severity.ERROR for finding in found):
-            status = FINDINGS
-        else:
+        found = _findings(path)
+        everything += found
+        if options.format == "text":
+            _print_findings(found)
+        if options.format == "text" and not _has_errors(found):
             print(f"{path}: fine")
-    return status
+    if options.format == "json" or (options.format == "github" and everything):
+        print(formatted(everything, options.format))
+    return FINDINGS if _has_errors(everything) else FINE
+
+
+def _findings(path: str) -> tuple[Diagnostic, ...]:
+    try:
+        return check_source(open_source(path))[1]
+    except QpatError as error:
+        return error.diagnostics
+
+
+def _has_errors(findings: Sequence[Diagnostic]) -> bool:
+    return any(finding.severity is Severity.ERROR for finding in findings)
 
 
 def _compile(options: argparse.Namespace) -> int:
