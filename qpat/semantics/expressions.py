@@ -11,6 +11,7 @@ from qpat.semantics.attributes import DTYPES
 from qpat.semantics.functions import BUILTINS
 from qpat.semantics.ir import Kind
 from qpat.semantics.names import Names
+from qpat.semantics.presence import absence, names_read, presence
 from qpat.semantics.reports import UNBUILT_FUNCTIONS, UNBUILT_MEMBERS, report_unbuilt
 from qpat.source import Span
 from qpat.syntax import tree
@@ -309,9 +310,9 @@ class Lowering:
         for operand in node.operands:
             operands.append(self.lower(operand, guarded))
             if node.operator in ("and", "=>"):
-                guarded |= _presence(operand)
+                guarded |= presence(operand)
             elif node.operator == "or":
-                guarded |= _absence(operand)
+                guarded |= absence(operand)
         self._check_operands(node, operands)
         kind = _operation_kind(node.operator, operands)
         return ir.Operation(node.operator, tuple(operands), kind, node.span)
@@ -344,7 +345,7 @@ class Lowering:
         """`a ?? b`: the maybe-absent names that `a` reads are present where it is evaluated."""
         maybe = self.names.absent_values | self.names.absent_calls
         maybe |= {f"{name}.value" for name in self.names.maybe_constants}
-        needs = tuple(sorted((_read(node.operands[0]) & maybe) - known))
+        needs = tuple(sorted((names_read(node.operands[0]) & maybe) - known))
         first = self.lower(node.operands[0], known | set(needs))
         second = self.lower(node.operands[1], known)
         if not needs:
@@ -377,8 +378,8 @@ class Lowering:
 
     def _conditional(self, node: tree.Conditional, known: frozenset[str]) -> ir.Expression:
         condition = self.lower(node.condition, known)
-        then = self.lower(node.then, known | _presence(node.condition))
-        otherwise = self.lower(node.otherwise, known | _absence(node.condition))
+        then = self.lower(node.then, known | presence(node.condition))
+        otherwise = self.lower(node.otherwise, known | absence(node.condition))
         kind = then.kind if then.kind is otherwise.kind else Kind.ANY
         return ir.Conditional(condition, then, otherwise, kind, node.span)
 
@@ -466,42 +467,3 @@ def _operation_kind(operator_name: str, operands: list[ir.Expression]) -> Kind:
     if Kind.INTS in kinds:
         return Kind.ARRAY if Kind.FLOAT in kinds else Kind.INTS
     return Kind.FLOAT if Kind.FLOAT in kinds else Kind.INT
-
-
-def _presence(node: tree.Expression) -> frozenset[str]:
-    """Names that are certainly present where a condition holds."""
-    if isinstance(node, tree.Present) and isinstance(node.value, tree.Name):
-        return frozenset([node.value.name])
-    if isinstance(node, tree.Present) and (member := _constant_value(node.value)):
-        return frozenset([member, member.removesuffix(".value")])
-    if isinstance(node, tree.Operation) and node.operator == "and":
-        return frozenset().union(*(_presence(operand) for operand in node.operands))
-    return frozenset()
-
-
-def _absence(node: tree.Expression) -> frozenset[str]:
-    """Names that are certainly present where a condition does not hold: `not d?`."""
-    if isinstance(node, tree.Operation) and node.operator == "not":
-        return _presence(node.operands[0])
-    return frozenset()
-
-
-def _constant_value(node: tree.Expression) -> str | None:
-    """`x.value` as a word, if this is that."""
-    if isinstance(node, tree.Get) and isinstance(node.value, tree.Name):
-        return f"{node.value.name}.value" if node.member.text == "value" else None
-    return None
-
-
-def _read(node: object) -> frozenset[str]:
-    """All names read anywhere in an expression, and `x.value` where that is read."""
-    if isinstance(node, tree.Name):
-        return frozenset([node.name])
-    if isinstance(node, tree.Get) and (member := _constant_value(node)):
-        return frozenset([member, member.removesuffix(".value")])
-    if isinstance(node, tuple):
-        return frozenset().union(*(_read(child) for child in node))
-    if not isinstance(node, tree.Node):
-        return frozenset()
-    children = (value for key, value in vars(node).items() if key != "span")
-    return frozenset().union(*(_read(child) for child in children))
