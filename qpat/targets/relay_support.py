@@ -257,10 +257,24 @@ def same_fields(expr: Any, first: List[Any]) -> None:
 
 
 def apart(inputs: Iterable[Any], inside: Iterable[Any]) -> None:
-    """Wants no input to be a value of the match itself: TVM would cut the composite off there."""
-    inner = list(inside)
-    if any(each.same_as(other) for each in inputs for other in inner):
-        raise Refused("an input is a value inside the match")
+    """Wants no input to be a value of the match itself, or computed from one: TVM would cut the
+    composite off there, or compute the value twice."""
+    inner, seen, waiting = set(inside), set(), list(inputs)
+    while waiting:
+        expr = waiting.pop()
+        if expr in inner:
+            raise Refused("an input is computed from a value inside the match")
+        if expr not in seen:
+            seen.add(expr)
+            waiting += operands_of(expr)
+
+
+def operands_of(expr: Any) -> List[Any]:
+    if isinstance(expr, relay.Call):
+        return list(expr.args)
+    if isinstance(expr, relay.Tuple):
+        return list(expr.fields)
+    return [expr.tuple_value] if isinstance(expr, relay.TupleGetItem) else []
 
 
 def fields(expr: Any, count: Optional[int] = None) -> List[Any]:

@@ -80,6 +80,24 @@ def test_one_value_for_two_ports_is_one_input() -> None:
     assert [match.tensors[port].input for port in ("x", "x2", "y")] == [0, 0, None]
 
 
+def test_an_input_computed_from_a_value_inside_refuses() -> None:
+    """TVM alone would compute the inner value twice, inside the composite and outside."""
+    text = """
+    pattern both(x: int8, x2: int8) -> y: int8 {
+      c = qnn.requantize(x, ..)
+      y = qnn.add(c, x2, ..)
+    }"""
+    x = int8("x", 1, 4, 4, 2)
+    inner = relay.qnn.op.requantize(x, *slots((0.5, 1), (0.25, 2)))
+    around = relay.nn.max_pool2d(inner, (1, 1), layout="NHWC")
+    out = relay.qnn.op.add(inner, around, *slots((0.25, 2), (0.25, 2), (1.0, 3)))
+    result = partitioned(out, text, x)
+    assert not result.matches
+    assert {host.op: host.reason for host in result.host}["qnn.add"].endswith("inside the match")
+    kept = relay.transform.InferType()(relay.transform.DefuseOps()(result.module))
+    assert tvm.ir.structural_equal(kept, result.prepared)
+
+
 def test_a_refused_row_leaves_the_shorter_one() -> None:
     """A pad by something else than the zero point stays outside of the convolution."""
     text = """
