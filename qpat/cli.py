@@ -19,7 +19,7 @@ from qpat.diagnostics import Diagnostic, QpatError, Severity, failure, render_al
 from qpat.files import write_atomically
 from qpat.formats import FORMATS, formatted
 
-FINE, FINDINGS, WRONG_USE = 0, 1, 2
+FINE, FINDINGS = 0, 1  # wrong use is 2, and argparse says it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

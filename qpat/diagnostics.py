@@ -93,11 +93,6 @@ class Findings:
     def failed(self) -> bool:
         return any(found.severity is Severity.ERROR for found in self.diagnostics)
 
-    def stop_if_failed(self) -> None:
-        """Raises QpatError with everything found so far if any of it is an error."""
-        if self.failed:
-            raise QpatError(self.diagnostics)
-
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """A hint that names the nearest known words, or None if none is near."""

@@ -50,10 +50,6 @@ class Span:
         return self.source.position(self.start)[1]
 
     @property
-    def last_line(self) -> int:
-        return self.source.position(max(self.start, self.end - 1))[0]
-
-    @property
     def text(self) -> str:
         return self.source.text[self.start : self.end]
 

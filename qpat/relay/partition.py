@@ -17,7 +17,7 @@ from qpat.compiler import Compiled, compile_file
 from qpat.relay.graph import post_order, shallow_copy
 from qpat.relay.importing import import_model
 from qpat.relay.prepare import prepare
-from qpat.relay.quantization import Conflict, quantization
+from qpat.relay.quantization import Conflict, dtypes_of, is_integer, quantization
 from qpat.relay.serialize import partition_json
 
 Progress = Callable[[str], None]
@@ -194,7 +194,7 @@ def _host(generated: ModuleType, call: Any) -> HostOperator:
 
 def _reason(generated: ModuleType, call: Any) -> str:
     name = call.op.name
-    if not any(_is_integer_type(each.checked_type) for each in (call, *call.args)):
+    if not any(is_integer(dtype) for each in (call, *call.args) for dtype in dtypes_of(each)):
         return "not quantized"
     refused = generated.refusals(call)
     if refused:
@@ -203,10 +203,3 @@ def _reason(generated: ModuleType, call: Any) -> str:
     if all(name not in row.operators for row in generated.ROWS):
         return "in no pattern"
     return "no pattern fits"
-
-
-def _is_integer_type(type_: Any) -> bool:
-    if isinstance(type_, tvm.ir.TupleType):
-        return any(_is_integer_type(each) for each in type_.fields)
-    is_tensor = isinstance(type_, tvm.ir.TensorType)
-    return is_tensor and str(type_.dtype).startswith(("int", "uint"))

@@ -24,6 +24,10 @@ from qpat.targets.relay_support import Parameters
 Moved = Callable[["int | None"], "int | None"]
 
 
+def _unmoved(axis: int | None) -> int | None:
+    return axis
+
+
 @dataclass(frozen=True)
 class Conflict:
     """Two parameters said of one value."""
@@ -104,9 +108,9 @@ class _Graph:
         for parameter, argument in zip(function.params, call.args, strict=True):
             self._bound[parameter] = argument
             self.order.append(parameter)
-            self._share(argument, parameter, lambda axis: axis)
+            self._share(argument, parameter)
         self._body(function.body)
-        self._share(function.body, call, lambda axis: axis)
+        self._share(function.body, call)
 
     def _enter_global(self, call: Any) -> None:
         name = call.op.name_hint
@@ -124,9 +128,9 @@ class _Graph:
     def _field(self, item: Any) -> None:
         source = self.resolve(item.tuple_value)
         if isinstance(source, relay.Tuple):
-            self._share(source.fields[item.index], item, lambda axis: axis)
+            self._share(source.fields[item.index], item)
         else:
-            self._share(item.tuple_value, item, lambda axis: axis)
+            self._share(item.tuple_value, item)
 
     # ---- operators ----
     def _operator(self, call: Any) -> None:
@@ -212,14 +216,13 @@ class _Graph:
         starts = source.fields if isinstance(source, relay.Tuple) else [operand]
         for start in starts:
             if _is_integer(start) and _is_integer(call):
-                self._share(start, call, _axis_move(call, share.move, start, True))
+                there, back = (_axis_move(call, share.move, start, way) for way in (True, False))
+                self._share(start, call, there, back)
 
-    def _share(self, start: Any, end: Any, moved: Moved) -> None:
-        self.into.setdefault(end, []).append(_Edge(start, end, moved))
-        backward = moved
-        if isinstance(end, relay.Call) and isinstance(end.op, tvm.ir.Op):
-            backward = _backward(end, start)
-        self.outof.setdefault(start, []).append(_Edge(start, end, backward))
+    def _share(self, start: Any, end: Any, there: Moved = _unmoved, back: Moved = _unmoved) -> None:
+        """`there` and `back` take an axis of `start` to one of `end`, and the other way round."""
+        self.into.setdefault(end, []).append(_Edge(start, end, there))
+        self.outof.setdefault(start, []).append(_Edge(start, end, back))
 
 
 def _is_partitioned(function: Any) -> bool:
@@ -232,18 +235,27 @@ def _is_one_and_zero(parameters: Parameters) -> bool:
     )
 
 
-def _dtypes(value: Any) -> list[str]:
-    type_ = value.checked_type
-    fields = type_.fields if isinstance(type_, tvm.ir.TupleType) else [type_]
-    return [str(each.dtype) for each in fields if isinstance(each, tvm.ir.TensorType)]
+def dtypes_of(value: Any) -> list[str]:
+    """The dtypes of a typed expression: of a tuple those of all its tensors."""
+    return _type_dtypes(value.checked_type)
+
+
+def _type_dtypes(type_: Any) -> list[str]:
+    if isinstance(type_, tvm.ir.TupleType):
+        return [dtype for each in type_.fields for dtype in _type_dtypes(each)]
+    return [str(type_.dtype)] if isinstance(type_, tvm.ir.TensorType) else []
+
+
+def is_integer(dtype: str) -> bool:
+    return dtype.startswith(("int", "uint"))
 
 
 def _is_integer(value: Any) -> bool:
-    return all(dtype.startswith(("int", "uint")) for dtype in _dtypes(value))
+    return all(is_integer(dtype) for dtype in dtypes_of(value))
 
 
 def _is_accumulator(value: Any) -> bool:
-    return all(dtype in ("int32", "int64") for dtype in _dtypes(value))
+    return all(dtype in ("int32", "int64") for dtype in dtypes_of(value))
 
 
 # ---- axes ------------------------------------------------------------------------------
@@ -252,7 +264,7 @@ def _is_accumulator(value: Any) -> bool:
 def _said_axis(call: Any, rule: AxisRule, tensor: Any) -> int | None:
     if rule.layout is not None:
         return support.layout_axis(call, rule.layout, rule.letter)
-    if rule.attribute is not None and len(_dtypes(tensor)) == 1:
+    if rule.attribute is not None and len(dtypes_of(tensor)) == 1:
         return support.attribute_axis(call, rule.attribute, tensor)
     return rule.fixed
 
@@ -262,7 +274,7 @@ def _axis_move(call: Any, move: AxisMove, operand: Any, forward: bool) -> Moved:
     start, end = (operand, call) if forward else (call, operand)
     bias = support.biased_axis if forward else support.bias_axis
     moves: Mapping[AxisMove, Moved] = {
-        AxisMove.SAME: lambda axis: axis,
+        AxisMove.SAME: _unmoved,
         AxisMove.LOST: lambda axis: None,
         AxisMove.BIAS: lambda axis: bias(call, axis),
         AxisMove.BROADCAST: lambda axis: support.broadcast_axis(start, end, axis),
@@ -270,16 +282,6 @@ def _axis_move(call: Any, move: AxisMove, operand: Any, forward: bool) -> Moved:
         AxisMove.RESHAPE: lambda axis: support.reshaped_axis(start, end, axis),
     }
     return moves[move]
-
-
-def _backward(call: Any, operand: Any) -> Moved:
-    """The move from the result of `call` back to `operand`."""
-    for share in roles(call.op.name).shares:
-        signature = operator(call.op.name)
-        position = signature.operand_index(share.operand) if signature is not None else None
-        if position is not None and call.args[position].same_as(operand):
-            return _axis_move(call, share.move, operand, False)
-    return lambda axis: axis  # a field of a tuple: those shares leave the axis alone
 
 
 # ---- solving -----------------------------------------------------------------------------

@@ -7,7 +7,7 @@ Nothing in here depends on TVM or on a target.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
@@ -361,6 +361,11 @@ class Port:
     span: Span
 
 
+def call_count(nodes: Iterable[Node]) -> int:
+    """How many calls a row has: the more, the more specific it is."""
+    return sum(isinstance(node, Call) for node in nodes)
+
+
 @dataclass(frozen=True)
 class Row:
     """One alternation-free structure. `values` maps each name to its node, `calls` each name whose
@@ -382,7 +387,7 @@ class Row:
 
     @property
     def call_count(self) -> int:
-        return sum(isinstance(node, Call) for node in self.nodes)
+        return call_count(self.nodes)
 
 
 @dataclass(frozen=True)

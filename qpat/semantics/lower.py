@@ -212,7 +212,7 @@ class _Pattern:
             mine = expand(scope, self.findings)
             if not self.findings.failed:
                 self._check_rows(scope, mine)
-            drafts += sorted(mine, key=_call_count, reverse=True)
+            drafts += sorted(mine, key=lambda draft: ir.call_count(draft.nodes), reverse=True)
         if not self.findings.failed:
             self._check_ports(drafts)
         if self.findings.failed:
@@ -343,10 +343,6 @@ def _constants(node: object) -> Iterable[str]:
             yield from _constants(child)
     elif isinstance(node, tree.Node):
         yield from _constants(tuple(v for key, v in vars(node).items() if key != "span"))
-
-
-def _call_count(draft: Draft) -> int:
-    return sum(isinstance(node, ir.Call) for node in draft.nodes)
 
 
 def _freeze(

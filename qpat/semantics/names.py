@@ -12,7 +12,11 @@ from qpat.syntax import tree
 
 @dataclass(frozen=True)
 class Names:
-    """What a pattern's names are. `absent_values` and `absent_calls` are missing in some rows."""
+    """What a pattern's names are. `absent_values` and `absent_calls` are missing in some rows.
+
+    `dimensions` has the ports that each is read off, or none where one of them is always there;
+    `layouts` for a call the named user that says its layout, and by which attribute.
+    """
 
     values: frozenset[str]
     many: frozenset[str]
@@ -23,12 +27,8 @@ class Names:
     unbound: frozenset[tuple[str, str]]  # (name, slot) that nothing in the structure says
     constants: frozenset[str]
     maybe_constants: frozenset[str]
-    dimensions: Mapping[
-        str, tuple[str, ...]
-    ]  # the ports one is read off, () if one is always there
-    layouts: Mapping[
-        str, tuple[str, str]
-    ]  # of a call: the named user that says its layout, and how
+    dimensions: Mapping[str, tuple[str, ...]]
+    layouts: Mapping[str, tuple[str, str]]
     forms: tuple[str, ...]
 
 

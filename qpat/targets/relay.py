@@ -32,7 +32,7 @@ def relay_module(module: ir.Module, source_name: str) -> str:
         for pattern, name in zip(module.patterns, classes, strict=True)
     ]
     parts = [
-        _header(module, source_name),
+        _header(module, source_name, writers),
         support,
         conditions,
         *("\n".join(writer.lines()) for writer in writers),
@@ -62,9 +62,9 @@ def _module_names(*parts: str) -> frozenset[str]:
     return frozenset([*defined, *imported.split(), *patterns.split()])
 
 
-def _header(module: ir.Module, source_name: str) -> str:
+def _header(module: ir.Module, source_name: str, writers: Sequence[_PatternWriter]) -> str:
     name = _docstring(PurePath(source_name).name)
-    used = _pattern_functions(module)
+    used = _pattern_functions(writers)
     return f'''"""Patterns of the compiler {module.compiler}, from {name}.
 
 Written by qpat; edit {name} and compile it again instead.
@@ -88,25 +88,11 @@ from tvm.relay.dataflow_pattern import {", ".join(used)}
 COMPILER = {string(module.compiler)}'''
 
 
-def _pattern_functions(module: ir.Module) -> list[str]:
-    nodes = [node for p in module.patterns for row in p.rows for node in row.nodes]
-    used = {"is_op"}
-    for node in nodes:
-        if isinstance(node, ir.Tuple | ir.Elements | ir.SlotTuple):
-            used.add("is_tuple")
-        elif isinstance(node, ir.Field):
-            used.add("is_tuple_get_item")
-        elif isinstance(node, ir.Input):
-            used |= _leaf_functions(node.constness)
-        elif isinstance(node, ir.SlotConstant | ir.Literal):
-            used.add("is_constant")
-    return sorted(used)
-
-
-def _leaf_functions(constness: ir.Constness) -> set[str]:
-    if constness is ir.Constness.ANY:
-        return {"wildcard"}
-    return {"is_constant", "wildcard"} if constness is ir.Constness.EITHER else {"is_constant"}
+def _pattern_functions(writers: Sequence[_PatternWriter]) -> list[str]:
+    """What the rows call of TVM's pattern language."""
+    known = ("is_constant", "is_op", "is_tuple", "is_tuple_get_item", "wildcard")
+    text = "\n".join(line for writer in writers for row in writer.rows for line in row.lines)
+    return [name for name in known if re.search(rf"\b{name}\(", text)]
 
 
 def _rows(module: ir.Module, writers: Sequence[_PatternWriter]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from qpat.ops.roles import SCALAR, AxisMove
 from qpat.semantics import ir
-from qpat.targets.layout import INDENT, assigned, bracketed, laid_out, number, string
+from qpat.targets.layout import INDENT, WIDTH, assigned, bracketed, laid_out, number, string
 from qpat.targets.names import Fresh
 from qpat.targets.reads import Reads
 
@@ -104,9 +104,10 @@ def _variables(row: ir.Row, reserved: Iterable[str]) -> Mapping[int, str]:
 
 
 def _pattern_lines(name: str, row: ir.Row, names: Mapping[int, str]) -> list[str]:
-    lines = [f"def {name}() -> Any:", f'{INDENT}"""{summary(row)}"""'.rstrip()]
-    if len(lines[-1]) > 100:
-        lines[-1] = f'{INDENT}"""{summary(row)[:85]}…"""'
+    doc = summary(row)
+    if len(doc) > WIDTH - 10:
+        doc = f"{doc[:85]}…"
+    lines = [f"def {name}() -> Any:", f'{INDENT}"""{doc}"""']
     for index in _order(row):
         node = row.nodes[index]
         text = _pattern_text(row, names, index)
