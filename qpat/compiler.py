@@ -12,7 +12,7 @@ from qpat.semantics.lower import lower
 from qpat.source import Source, read_source
 from qpat.syntax import tree
 from qpat.syntax.parser import too_deep
-from qpat.syntax.recovery import parse_recovering
+from qpat.syntax.program import load_program
 from qpat.targets.relay import relay_module
 
 
@@ -27,13 +27,13 @@ class Compiled:
 
 def check_source(source: Source) -> tuple[ir.Module | None, tuple[Diagnostic, ...]]:
     """The IR of a source, None if it has errors, and all findings in order of place."""
-    file, broken = parse_recovering(source)
+    program, broken = load_program(source, open_source)
     findings = Findings()
     module = None
     try:
         # With every pattern broken there is nothing left to look at.
-        if file is not None and (not broken or _has_patterns(file)):
-            module = lower(file, findings)
+        if program is not None and (not broken or _has_patterns(program.file)):
+            module = lower(program, findings)
     except RecursionError:
         return None, (*broken, *too_deep(source).diagnostics)
     found = tuple(sorted([*broken, *findings.diagnostics], key=Diagnostic.sort_key))

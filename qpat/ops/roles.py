@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from qpat.ops.table import Operator
+
 RESULT = "result"
 """Stands for the value of the call itself where an operand's name is wanted."""
 
@@ -261,6 +263,30 @@ TUPLE_RESULTS = frozenset(
         "vision.regular_non_max_suppression",
     ]
 )
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What changes places when the two tensors of a call do: pairs of operands, by position, and
+    pairs of attributes."""
+
+    operands: tuple[tuple[int, int], ...]
+    attributes: tuple[tuple[str, str], ...]
+
+
+def exchange(operator: Operator) -> Exchange | None:
+    """How the two tensors of a call change places, each with its scale and zero point; None where
+    there are not two of a kind."""
+    names = [operand.name for operand in operator.operands]
+    if names[:2] != ["lhs", "rhs"]:
+        return None
+    pairs = [
+        (position, names.index(f"r{name[1:]}"))
+        for position, name in enumerate(names)
+        if name.startswith("lhs")
+    ]
+    attributes = [(name, f"r{name[1:]}") for name in operator.attributes if name.startswith("lhs")]
+    return Exchange(tuple(pairs), tuple(attributes))
 
 
 def roles(operator: str) -> Roles:

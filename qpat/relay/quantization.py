@@ -18,7 +18,8 @@ from tvm import relay
 from qpat.ops.roles import RESULT, AxisMove, AxisRule, Group, Share, roles
 from qpat.ops.table import operator
 from qpat.relay.graph import post_order
-from qpat.targets import relay_support as support
+from qpat.targets import relay_slots as slots
+from qpat.targets.relay_reading import constant_value
 from qpat.targets.relay_support import Parameters
 
 Moved = Callable[["int | None"], "int | None"]
@@ -200,9 +201,7 @@ class _Graph:
         scale, zero_point = self.resolve(scale), self.resolve(zero_point)
         if not isinstance(scale, relay.Constant) or not isinstance(zero_point, relay.Constant):
             return None
-        values = [
-            support.scalar_or_vector(support.constant_value(each)) for each in (scale, zero_point)
-        ]
+        values = [slots.scalar_or_vector(constant_value(each)) for each in (scale, zero_point)]
         is_vector = any(np.ndim(value) for value in values)
         return Parameters(values[0], values[1], axis if is_vector else None)
 
@@ -230,7 +229,7 @@ def _is_partitioned(function: Any) -> bool:
 
 
 def _is_one_and_zero(parameters: Parameters) -> bool:
-    return support.same_value(parameters.scale, np.float32(1)) and support.same_value(
+    return slots.same_value(parameters.scale, np.float32(1)) and slots.same_value(
         parameters.zero_point, np.int32(0)
     )
 
@@ -263,23 +262,23 @@ def _is_accumulator(value: Any) -> bool:
 
 def _said_axis(call: Any, rule: AxisRule, tensor: Any) -> int | None:
     if rule.layout is not None:
-        return support.layout_axis(call, rule.layout, rule.letter)
+        return slots.layout_axis(call, rule.layout, rule.letter)
     if rule.attribute is not None and len(dtypes_of(tensor)) == 1:
-        return support.attribute_axis(call, rule.attribute, tensor)
+        return slots.attribute_axis(call, rule.attribute, tensor)
     return rule.fixed
 
 
 def _axis_move(call: Any, move: AxisMove, operand: Any, forward: bool) -> Moved:
     """How an axis goes from `operand` to the result of `call`, or back."""
     start, end = (operand, call) if forward else (call, operand)
-    bias = support.biased_axis if forward else support.bias_axis
+    bias = slots.biased_axis if forward else slots.bias_axis
     moves: Mapping[AxisMove, Moved] = {
         AxisMove.SAME: _unmoved,
         AxisMove.LOST: lambda axis: None,
         AxisMove.BIAS: lambda axis: bias(call, axis),
-        AxisMove.BROADCAST: lambda axis: support.broadcast_axis(start, end, axis),
-        AxisMove.TRANSPOSE: lambda axis: support.transposed_axis(call, forward, axis),
-        AxisMove.RESHAPE: lambda axis: support.reshaped_axis(start, end, axis),
+        AxisMove.BROADCAST: lambda axis: slots.broadcast_axis(start, end, axis),
+        AxisMove.TRANSPOSE: lambda axis: slots.transposed_axis(call, forward, axis),
+        AxisMove.RESHAPE: lambda axis: slots.reshaped_axis(start, end, axis),
     }
     return moves[move]
 
@@ -364,7 +363,7 @@ def _moved(parameters: Parameters, moved: Moved) -> Parameters | None:
 
 def _equal(first: Parameters, second: Parameters) -> bool:
     return (
-        support.same_value(first.scale, second.scale)
-        and support.same_value(first.zero_point, second.zero_point)
+        slots.same_value(first.scale, second.scale)
+        and slots.same_value(first.zero_point, second.zero_point)
         and first.axis == second.axis
     )

@@ -11,7 +11,6 @@ from qpat.ops.table import Operator
 from qpat.semantics import ir
 from qpat.semantics.attributes import SAID, attribute_hint, attribute_value, fits
 from qpat.semantics.draft import Draft, Scope, SlotUse
-from qpat.semantics.reports import report_unbuilt
 from qpat.source import Span
 from qpat.syntax import tree
 
@@ -22,8 +21,11 @@ class Row(Protocol):
     scope: Scope
     draft: Draft
     findings: Findings
+    written: dict[int, tree.Slot]  # slots that no call has yet, by node
 
     def structure(self, node: tree.Structure) -> tuple[int, bool]: ...
+
+    def slot(self, node: tree.Slot) -> int: ...
 
     def add(self, node: ir.Node) -> int: ...
 
@@ -36,7 +38,6 @@ class Arguments:
         self.node = node
         self.signature = signature
         self.given: dict[int, int] = {}
-        self.slots: list[tuple[tree.Slot, int]] = []
         self.attributes: list[ir.Attribute] = []
 
     def build(self) -> int:
@@ -56,10 +57,18 @@ class Arguments:
         operands = tuple(self.given[i] for i in order)
         attributes = tuple(self.attributes)
         index = self.row.add(ir.Call(self.signature.name, operands, attributes, self.node.span))
-        for slot, constant in self.slots:
-            use = SlotUse(slot.name, slot.slot, constant, index, slot.span)
-            self.row.draft.slot_uses.append(use)
+        self._note_slots(index, operands)
         return index
+
+    def _note_slots(self, index: int, operands: tuple[int, ...]) -> None:
+        """Written slots belong to this call, those in tuples too."""
+        for operand in operands:
+            node = self.row.draft.nodes[operand]
+            for constant in (operand, *(node.elements if isinstance(node, ir.Tuple) else ())):
+                slot = self.row.written.pop(constant, None)
+                if slot is not None:
+                    use = SlotUse(slot.name, slot.slot, constant, index, slot.span)
+                    self.row.draft.slot_uses.append(use)
 
     def _collect(self) -> tree.Rest | None:
         rest: tree.Rest | None = None
@@ -114,15 +123,7 @@ class Arguments:
     def _value(self, argument: tree.Structure | tree.Slot) -> int:
         if not isinstance(argument, tree.Slot):
             return self.row.structure(argument)[0]
-        if argument.slot not in ("scale", "zero_point"):
-            hint = did_you_mean(argument.slot, ("scale", "zero_point"))
-            message = (
-                f"`{argument.slot}` is no slot of a tensor; slots are `scale` and `zero_point`"
-            )
-            self.row.findings.error("QP106", argument.span, message, hint=hint)
-        constant = self.row.add(ir.SlotConstant(argument.span))
-        self.slots.append((argument, constant))
-        return constant
+        return self.row.slot(argument)
 
     def _keyword(self, keyword: tree.Keyword) -> None:
         name = keyword.name.text
@@ -144,9 +145,6 @@ class Arguments:
         name, value = keyword.name.text, keyword.value
         declared = self.signature.attributes[name].type
         literal = attribute_value(value)
-        if literal is None and isinstance(value, tree.ListExpression):
-            report_unbuilt(self.row.findings, keyword.span, "a list of anything but numbers")
-            return
         if literal is None:
             message = f"attribute `{name}` wants a string, a number, `true`, or a list of numbers"
             comparing = "compare anything else in a `where`: `acc.attrs.…`"

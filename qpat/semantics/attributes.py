@@ -8,7 +8,7 @@ from qpat.diagnostics import did_you_mean
 from qpat.semantics import ir
 from qpat.syntax import tree
 
-_Value = int | float | bool | str | tuple[int, ...] | ir.DtypeOf
+_Value = ir.AttributeValue
 
 SAID = {
     "int": "a whole number",
@@ -24,7 +24,7 @@ SAID = {
 
 def attribute_value(value: object) -> _Value | None:
     match value:
-        case tree.Literal():
+        case tree.Literal(about=False):
             return value.value
         case tree.Text():
             return value.text
@@ -37,16 +37,26 @@ def attribute_value(value: object) -> _Value | None:
     return None
 
 
-def _list_value(node: tree.ListExpression) -> tuple[int, ...] | None:
-    numbers: list[int] = []
+def _list_value(node: tree.ListExpression) -> tuple[_Value, ...] | None:
+    """A list of numbers, strings, truth values, and lists of them."""
+    values: list[_Value] = []
     for element in node.elements:
         sign = 1
         if isinstance(element, tree.Operation) and element.operator == "minus":
             sign, element = -1, element.operands[0]
-        if not isinstance(element, tree.Value) or type(element.value) is not int:
+        if isinstance(element, tree.ListExpression):
+            inner = _list_value(element)
+            if inner is None or sign < 0:
+                return None
+            values.append(inner)
+        elif isinstance(element, tree.Value) and element.value is not None:
+            number = isinstance(element.value, int | float)
+            if sign < 0 and not number:
+                return None
+            values.append(-element.value if sign < 0 else element.value)  # type: ignore[operator]
+        else:
             return None
-        numbers.append(sign * element.value)
-    return tuple(numbers)
+    return tuple(values)
 
 
 DTYPES = frozenset(

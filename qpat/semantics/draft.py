@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from qpat.semantics import ir
+from qpat.semantics.blocks import Block, Place
 from qpat.source import Span
 from qpat.syntax import tree
 
@@ -23,28 +24,34 @@ class SlotUse:
 
 @dataclass
 class Draft:
-    """A row while it is built; spaces come later."""
+    """A row while it is built; spaces come later. `picked` has the label of the form picked in each
+    block that has forms, `blocks` the names of all blocks that count in this row, `ordered` what
+    `ordered` (True) and `unordered` (False) say of a call."""
 
-    form: str | None
     nodes: list[ir.Node] = field(default_factory=list)
     root: int = -1
     values: dict[str, int] = field(default_factory=dict)
     calls: dict[str, int] = field(default_factory=dict)
     slot_uses: list[SlotUse] = field(default_factory=list)
+    picked: dict[str, str] = field(default_factory=dict)
+    blocks: set[str] = field(default_factory=set)
+    shared: set[int] = field(default_factory=set)
+    ordered: dict[int, bool] = field(default_factory=dict)
+
+    @property
+    def form(self) -> str | None:
+        """The label of the pattern's own form."""
+        return self.picked.get("")
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What names may stand for in one form of a pattern.
-
-    `unbuilt` are the file's fragments, externs and options: they are reported where they are
-    defined, so not where they are used.
-    """
+    """What names may stand for in a pattern. `is_whole` is False where fragments may be missing."""
 
     pattern: str
-    form: str | None
-    binds: Mapping[str, tree.Bind]
+    root: Block
+    places: Mapping[str, tuple[Place, ...]]
     inputs: Mapping[str, tree.Port]
-    constants: frozenset[str]  # named by `const` and no port
+    constants: frozenset[str]  # named by `const` or `var` and no port
     output: tree.Port
-    unbuilt: frozenset[str]
+    is_whole: bool

@@ -8,7 +8,7 @@ Nothing in here depends on TVM or on a target.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
@@ -20,11 +20,12 @@ from qpat.source import Span
 
 class Constness(Enum):
     """What a leaf may be: anything, handed over as a parameter; a constant, embedded in the
-    composite; or either, embedded if it is a constant."""
+    composite; either, embedded if it is a constant; or an input of the module."""
 
     ANY = "any"
     CONSTANT = "const"
     EITHER = "const?"
+    VARIABLE = "var"
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,12 @@ class Input:
 
 @dataclass(frozen=True)
 class Literal:
-    """A scalar constant of this value after rounding to the constant's dtype."""
+    """A scalar constant of this value after rounding to the constant's dtype; `about`: or close to
+    it."""
 
     value: int | float | bool
     span: Span
+    about: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,15 @@ class Call:
 
 
 @dataclass(frozen=True)
+class CompositeCall:
+    """A call of a composite function of this name; `operands` None: any."""
+
+    composite: str
+    operands: tuple[int, ...] | None
+    span: Span
+
+
+@dataclass(frozen=True)
 class Tuple:
     elements: tuple[int, ...]
     span: Span
@@ -89,7 +101,9 @@ class Field:
     span: Span
 
 
-Node: TypeAlias = Input | Literal | SlotConstant | SlotTuple | Call | Tuple | Elements | Field
+Node: TypeAlias = (
+    Input | Literal | SlotConstant | SlotTuple | Call | CompositeCall | Tuple | Elements | Field
+)
 
 
 @dataclass(frozen=True)
@@ -99,12 +113,16 @@ class DtypeOf:
     name: str
 
 
+# A list may have lists in it, as `pad_width` does.
+AttributeValue: TypeAlias = "int | float | bool | str | tuple[AttributeValue, ...] | DtypeOf"
+
+
 @dataclass(frozen=True)
 class Attribute:
     """`name=value` on a call. Lists are compared element by element."""
 
     name: str
-    value: int | float | bool | str | tuple[int, ...] | DtypeOf
+    value: AttributeValue
     span: Span
 
 
@@ -145,6 +163,16 @@ class Space:
     steps: Mapping[int, tuple[Step, ...]]
 
 
+@dataclass(frozen=True)
+class Layout:
+    """What says the layout of a value: an attribute of node `call`, or with `is_result` what that
+    call gives, which may have a layout of its own (`out_layout`)."""
+
+    call: int
+    attribute: str
+    is_result: bool = False
+
+
 # ---- expressions -------------------------------------------------------------
 
 
@@ -171,7 +199,8 @@ class Number:
 
 @dataclass(frozen=True)
 class ReadMember:
-    """`x.shape`, `x.dtype`, `x.scale`, `x.zero_point`, `x.axis`, `x.value` of a value."""
+    """`x.shape`, `x.dtype`, `x.scale`, `x.zero_point`, `x.qparams`, `x.axis`, `x.value`, `x.range`,
+    `x.layout` of a value."""
 
     name: str
     member: str
@@ -200,10 +229,27 @@ class ReadLocal:
 
 
 @dataclass(frozen=True)
+class ReadOption:
+    name: str
+    kind: Kind
+    span: Span
+
+
+@dataclass(frozen=True)
+class ReadTarget:
+    """`target.mcpu`: a fact of the target the patterns are compiled for."""
+
+    fact: str
+    kind: Kind
+    span: Span
+
+
+@dataclass(frozen=True)
 class ReadValue:
     """A value or call itself, as an argument of a function such as `rank(x)` or `pads(d)`."""
 
     name: str
+    is_call: bool
     kind: Kind
     span: Span
 
@@ -231,6 +277,16 @@ class Operation:
 
 @dataclass(frozen=True)
 class Function:
+    name: str
+    arguments: tuple[Expression, ...]
+    kind: Kind
+    span: Span
+
+
+@dataclass(frozen=True)
+class ExternCall:
+    """A call of an extern of the module, by name."""
+
     name: str
     arguments: tuple[Expression, ...]
     kind: Kind
@@ -284,10 +340,13 @@ Expression: TypeAlias = (
     | ReadMember
     | ReadAttribute
     | ReadLocal
+    | ReadOption
+    | ReadTarget
     | ReadValue
     | IsPresent
     | Operation
     | Function
+    | ExternCall
     | Subscript
     | Contained
     | Conditional
@@ -295,6 +354,19 @@ Expression: TypeAlias = (
 )
 
 # ---- statements, in the order they are carried out ------------------------------
+#
+# `block` is the form or fragment a statement stands in: it is carried out in the rows that have it.
+# None: in all rows.
+
+
+@dataclass(frozen=True)
+class ValueType:
+    """What a param, or a result of an extern, is declared to be: a kind, a dtype for an array, and
+    an array's shape where it is given (None: any size)."""
+
+    kind: Kind
+    dtype: str | None
+    shape: tuple[int | None, ...] | None
 
 
 @dataclass(frozen=True)
@@ -302,7 +374,7 @@ class Where:
     condition: Expression
     reason: str
     span: Span
-    form: str | None = None
+    block: str | None = None
 
 
 @dataclass(frozen=True)
@@ -310,7 +382,7 @@ class Let:
     name: str
     value: Expression
     span: Span
-    form: str | None = None
+    block: str | None = None
 
 
 @dataclass(frozen=True)
@@ -321,7 +393,7 @@ class Fill:
     slot: str
     value: Expression | None
     span: Span
-    form: str | None = None
+    block: str | None = None
 
 
 @dataclass(frozen=True)
@@ -329,15 +401,18 @@ class Inherit:
     name: str
     many: bool
     span: Span
-    form: str | None = None
+    block: str | None = None
 
 
 @dataclass(frozen=True)
 class Param:
+    """Fields of the record. `type` is what they are declared as."""
+
     names: tuple[str, ...]
     value: Expression
     span: Span
-    form: str | None = None
+    type: ValueType | None = None
+    block: str | None = None
 
 
 Statement: TypeAlias = Where | Let | Fill | Inherit | Param
@@ -369,7 +444,12 @@ def call_count(nodes: Iterable[Node]) -> int:
 @dataclass(frozen=True)
 class Row:
     """One alternation-free structure. `values` maps each name to its node, `calls` each name whose
-    call stands in this row to that call; `absent` are the names that other rows have."""
+    call stands in this row to that call; `absent` are the names that other rows have.
+
+    `form` is the pattern's own form, `blocks` are all forms and fragments that count here. `swaps`
+    are the calls whose two tensors may change places, `shared` those that may have other users.
+    `layouts` says where the layout of a node is said, `clips` the calls that bound a node's range.
+    """
 
     number: int
     form: str | None
@@ -379,6 +459,11 @@ class Row:
     calls: Mapping[str, int]
     absent: frozenset[str]
     spaces: tuple[Space, ...]
+    blocks: frozenset[str] = frozenset()
+    swaps: tuple[int, ...] = ()
+    shared: tuple[int, ...] = ()
+    layouts: Mapping[int, Layout] = field(default_factory=dict)
+    clips: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def operators(self) -> tuple[str, ...]:
@@ -392,7 +477,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Pattern:
-    """`composite` is the whole name, compiler and all."""
+    """`composite` is the whole name, compiler and all. `operator_rule`: the operator that is
+    annotated as it stands, and no composite is made."""
 
     name: str
     composite: str
@@ -400,6 +486,38 @@ class Pattern:
     ports: tuple[Port, ...]
     rows: tuple[Row, ...]
     statements: tuple[Statement, ...]
+    span: Span
+    operator_rule: str | None = None
+
+
+@dataclass(frozen=True)
+class Option:
+    """An argument of the pattern table."""
+
+    name: str
+    kind: Kind
+    default: Expression
+    span: Span
+
+
+@dataclass(frozen=True)
+class Formal:
+    """An argument of an extern: `takes` is "tensor", "call" or "value"."""
+
+    name: str
+    takes: str
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Extern:
+    """A Python function by module and name; `results` are several where it gives a tuple."""
+
+    name: str
+    module: str
+    function: str
+    formals: tuple[Formal, ...]
+    results: tuple[ValueType, ...]
     span: Span
 
 
@@ -409,3 +527,5 @@ class Module:
 
     compiler: str
     patterns: tuple[Pattern, ...]
+    options: tuple[Option, ...] = ()
+    externs: tuple[Extern, ...] = ()

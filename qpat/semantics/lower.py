@@ -7,68 +7,64 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from qpat.diagnostics import Findings, did_you_mean
-from qpat.ops.roles import TUPLE_RESULTS
+from qpat.ops.roles import exchange
+from qpat.ops.table import operator, operator_names
 from qpat.semantics import ir
+from qpat.semantics.blocks import Block, Place, blocks, exclude, places
+from qpat.semantics.definitions import define, report_unused
 from qpat.semantics.draft import Draft, Scope
-from qpat.semantics.families import expand_families
+from qpat.semantics.inlining import constant_names, inline
+from qpat.semantics.interface import lower_externs, lower_options
+from qpat.semantics.layouts import clips, layouts
+from qpat.semantics.names import Interface
 from qpat.semantics.ports import lower_ports
-from qpat.semantics.reports import head, report_twice, report_unbuilt
+from qpat.semantics.reports import head, report_twice
+from qpat.semantics.row_checks import RowChecks
 from qpat.semantics.spaces import derive_spaces
 from qpat.semantics.statements import Statements
-from qpat.semantics.structure import MOST_ROWS, expand
+from qpat.semantics.structure import expand
 from qpat.source import Span
 from qpat.syntax import tree
 from qpat.syntax.parser import blanked
+from qpat.syntax.program import Program
 
 # What AnnotateTarget and the C symbols made of it accept: it compares the text before the first dot
 # of a composite's name with the target (src/relay/transforms/annotate_target.cc), and "default" is
 # its word for the host.
 _COMPILER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
-_UNBUILT_ITEMS = {
-    tree.Import: "`import`",
-    tree.Option: "`option`",
-    tree.Extern: "`extern`",
-    tree.Fragment: "`fragment`",
-    tree.Test: "`test`",
-}
 
-
-def lower(file: tree.File, findings: Findings) -> ir.Module | None:
-    """The IR of a file, or None where one of the findings it reports is an error."""
-    _template_names(file, findings)
-    file = expand_families(file, findings)
-    compiler = _compiler(file, findings)
-    unbuilt = frozenset(_unbuilt_names(file))
-    patterns: list[ir.Pattern] = []
+def lower(program: Program, findings: Findings) -> ir.Module | None:
+    """The IR of a program, or None where one of the findings it reports is an error."""
+    _template_names(program.file, findings)
+    defined = define(program, findings)
+    patterns = [item for item in defined.file.items if isinstance(item, tree.Pattern)]
+    compiler = _compiler(defined.file, bool(patterns), findings)
+    interface = Interface(defined.definitions.is_whole)
+    lower_externs(defined, interface, findings)
+    options = lower_options(defined, interface, findings)
+    lowered: list[ir.Pattern] = []
     seen: dict[str, tree.Pattern] = {}
-    for item in file.items:
-        if type(item) in _UNBUILT_ITEMS:
-            report_unbuilt(findings, head(item.span), _UNBUILT_ITEMS[type(item)])
-        if not isinstance(item, tree.Pattern):
-            continue
+    for item in patterns:
         if item.name.text in seen:
             report_twice(item.name, seen[item.name.text].name.span, "pattern", findings)
             continue
         seen[item.name.text] = item
         # Findings of its own: a fault in one pattern must not change what is said of the next.
         mine = Findings()
-        pattern = _Pattern(item, compiler, unbuilt, mine).lower()
+        pattern = _Pattern(inline(item, defined, mine), compiler, interface, mine).lower()
         findings.extend(mine)
         if pattern is not None:
-            patterns.append(pattern)
-    if not seen and not findings.failed:
-        findings.error("QP118", head(file.span), "this file has no pattern")
-    return None if findings.failed else ir.Module(compiler, tuple(patterns))
-
-
-def _unbuilt_names(file: tree.File) -> Iterable[str]:
-    for item in file.items:
-        if isinstance(item, tree.Option | tree.Extern | tree.Fragment):
-            yield item.name.text
+            lowered.append(pattern)
+    if not seen and not defined.definitions.own and not findings.failed:
+        findings.error("QP118", head(program.file.span), "this file has no pattern")
+    if seen:
+        report_unused(defined.definitions, findings)
+    if findings.failed:
+        return None
+    return ir.Module(compiler, tuple(lowered), options, tuple(interface.externs.values()))
 
 
 def _family_names(items: tuple[tree.Item, ...], offset: int) -> set[str]:
@@ -92,8 +88,10 @@ def _template_names(file: tree.File, findings: Findings) -> None:
             findings.error("QP151", span, message, hint=hint)
 
 
-def _compiler(file: tree.File, findings: Findings) -> str:
+def _compiler(file: tree.File, is_needed: bool, findings: Findings) -> str:
     stated = [item for item in file.items if isinstance(item, tree.Compiler)]
+    if not stated and not is_needed:
+        return ""  # a file of fragments for others
     if not stated:
         hint = 'begin the file with `compiler "my-npu"`: composites are named after it'
         findings.error("QP140", head(file.span), "no `compiler` is named", hint=hint)
@@ -113,54 +111,43 @@ def _compiler(file: tree.File, findings: Findings) -> str:
     return name.text
 
 
-@dataclass(frozen=True)
-class _FormBlock:
-    """One alternative of a pattern: its own statements; the pattern's common ones come on top."""
-
-    name: str | None
-    statements: tuple[tree.Statement, ...]
-    span: Span
-
-
 class _Pattern:
-    """Lowers one pattern."""
+    """Lowers one pattern, its fragments inlined."""
 
     def __init__(
-        self, node: tree.Pattern, compiler: str, unbuilt: frozenset[str], findings: Findings
+        self, node: tree.Pattern, compiler: str, interface: Interface, findings: Findings
     ) -> None:
         self.node = node
         self.compiler = compiler
-        self.unbuilt = unbuilt
+        self.interface = interface
         self.findings = findings
         self.inputs = {port.name.text: port for port in node.ports}
-        self.common = tuple(s for s in node.block.statements if not isinstance(s, tree.Form))
 
     def lower(self) -> ir.Pattern | None:
-        composite = self._composite()
+        rule = self.node.alias is not None and self.node.alias.is_operator_rule
+        composite = "" if rule else self._composite()
         ports = lower_ports(self.node, self.findings)
         if any(port.name.text == self.node.output.name.text for port in self.node.ports):
             return None  # said already, and nothing below would make sense of it
-        forms = self._forms()
-        rows = self._rows(forms, ports)
+        root = blocks(self.node, self.findings)
+        rows = self._rows(root, ports)
         if not rows:
             return None
-        statements = self._statements(forms, rows)
         return ir.Pattern(
             self.node.name.text,
             composite,
             self.node.doc,
             ports,
             rows,
-            statements,
+            self._statements(root, rows),
             self.node.span,
+            self._operator_rule(rows),
         )
 
     def _composite(self) -> str:
         alias = self.node.alias
         if alias is None:
             return f"{self.compiler}.{self.node.name.text}"
-        if alias.is_operator_rule:
-            report_unbuilt(self.findings, alias.span, "a single-op rule (`as op`)")
         if alias.text.startswith(f"{self.compiler}."):
             rest = alias.text[len(self.compiler) + 1 :]
             hint = f'write "{rest}"; the compiler\'s name is put before'
@@ -170,179 +157,112 @@ class _Pattern:
             self.findings.error("QP142", alias.span, "a composite needs a name")
         return f"{self.compiler}.{alias.text}"
 
+    def _operator_rule(self, rows: tuple[ir.Row, ...]) -> str | None:
+        alias = self.node.alias
+        if alias is None or not alias.is_operator_rule:
+            return None
+        if operator(alias.text) is None:
+            hint = did_you_mean(alias.text, operator_names())
+            self.findings.error(
+                "QP101", alias.span, f"`{alias.text}` is no Relay operator", hint=hint
+            )
+            return alias.text
+        for row in rows:
+            root = row.nodes[row.root]
+            if row.call_count != 1 or not isinstance(root, ir.Call) or root.operator != alias.text:
+                message = f'a rule for the operator "{alias.text}" matches one call of it'
+                hint = (
+                    f"write `{self.node.output.name.text} = {alias.text}(…)` and nothing around it"
+                )
+                self.findings.error("QP124", root.span, message, hint=hint)
+                break
+        return alias.text
+
     # ---- rows ----
-    def _forms(self) -> tuple[_FormBlock, ...]:
-        nodes = [s for s in self.node.block.statements if isinstance(s, tree.Form)]
-        if not nodes:
-            return (_FormBlock(None, (), self.node.span),)
-        seen: dict[str, Span] = {}
-        for form in nodes:
-            if form.name.text in seen:
-                report_twice(form.name, seen[form.name.text], "form", self.findings)
-            seen.setdefault(form.name.text, form.name.span)
-            self._check_form(form)
-        blocks = [
-            _FormBlock(form.name.text, form.block.statements, form.span)
-            for form in nodes
-            if form.target is None or form.target.text == "relay"
-        ]
-        if not blocks:
-            message = f"no form of `{self.node.name.text}` is for Relay"
-            self.findings.error("QP122", self.node.name.span, message)
-        return tuple(blocks)
-
-    def _check_form(self, form: tree.Form) -> None:
-        if form.target is not None and form.target.text not in ("relay", "relax"):
-            message = f"`{form.target.text}` is no target; targets are `relay` and `relax`"
-            self.findings.error("QP122", form.target.span, message)
-        if form.target is not None and form.target.text == "relax":
-            report_unbuilt(self.findings, form.target.span, "a form on relax")
-        for statement in form.block.statements:
-            if isinstance(statement, tree.Form):
-                report_unbuilt(self.findings, head(statement.span), "a form inside a form")
-
-    def _rows(
-        self, forms: tuple[_FormBlock, ...], ports: tuple[ir.Port, ...]
-    ) -> tuple[ir.Row, ...]:
-        drafts: list[Draft] = []
-        for form in forms:
-            scope = self._scope(form)
-            if scope is None:
-                continue
-            mine = expand(scope, self.findings)
-            if not self.findings.failed:
-                self._check_rows(scope, mine)
-            drafts += sorted(mine, key=lambda draft: ir.call_count(draft.nodes), reverse=True)
+    def _rows(self, root: Block, ports: tuple[ir.Port, ...]) -> tuple[ir.Row, ...]:
+        scope = self._scope(root)
+        if scope is None:
+            return ()
+        drafts = expand(scope, self.findings)
         if not self.findings.failed:
-            self._check_ports(drafts)
+            RowChecks(self.node, scope, drafts, self.findings).check()
         if self.findings.failed:
             return ()
-        if len(drafts) > MOST_ROWS:
-            message = (
-                f"`{self.node.name.text}` has {len(drafts)} rows; at most {MOST_ROWS} are built"
-            )
-            hint = "write rarely used forms as a pattern of their own"
-            self.findings.error("QP120", self.node.name.span, message, hint=hint)
+        # A stable sort: forms stay in the order written.
+        forms = [form.label for form in root.forms] or [None]
+        drafts.sort(key=lambda draft: (forms.index(draft.form), -ir.call_count(draft.nodes)))
         names = {name for draft in drafts for name in (*draft.values, *draft.calls)}
-        dtypes = {port.name: port.dtypes for port in ports if port.dtypes}
+        stated = [port for port in ports if port.dtypes and port.same_dtype_as is None]
+        dtypes = {port.name: port.dtypes for port in stated}
         return tuple(
             _freeze(number, draft, names, dtypes, self.findings)
             for number, draft in enumerate(drafts, start=1)
         )
 
-    def _scope(self, form: _FormBlock) -> Scope | None:
-        binds: dict[str, tree.Bind] = {}
-        for statement in (*self.common, *form.statements):
-            if isinstance(statement, tree.Bind):
-                self._add_bind(binds, statement)
+    def _scope(self, root: Block) -> Scope | None:
+        found = places(root)
+        self._check_places(found)
         output = self.node.output
-        if output.name.text not in binds:
+        if output.name.text not in found:
             if self.findings.failed:
-                return None  # what would bind it is not built, and that is said
-            where = f" in form `{form.name}`" if form.name is not None else ""
-            message = f"the output `{output.name.text}` is not bound{where}"
+                return None  # what would bind it is at fault, and that is said
+            message = f"the output `{output.name.text}` is not bound"
             hint = f"write `{output.name.text} = …`"
             self.findings.error("QP111", output.name.span, message, hint=hint)
             return None
-        constants = {name for bind in binds.values() for name in _constants(bind.value)}
+        constants = {
+            name.text
+            for several in found.values()
+            for place in several
+            for name in constant_names(place.bind.value)
+        }
         return Scope(
             self.node.name.text,
-            form.name,
-            binds,
+            root,
+            found,
             self.inputs,
-            frozenset(constants) - set(binds),
+            frozenset(constants) - set(found),
             output,
-            self.unbuilt,
+            self.interface.is_whole,
         )
 
-    def _add_bind(self, binds: dict[str, tree.Bind], bind: tree.Bind) -> None:
-        if len(bind.outs) > 1 or bind.outs[0].many:
-            report_unbuilt(self.findings, bind.span, "binding the fields of a tuple")
-            # Known all the same, so that their uses are not reported as well.
-            binds.update({out.name: bind for out in bind.outs})
-            return
-        out = bind.outs[0]
-        name = tree.Identifier(out.span, out.name)
-        if out.name in binds:
-            report_twice(name, binds[out.name].span, "name", self.findings)
-        elif out.name in self.inputs and out.name != self.node.output.name.text:
-            report_twice(name, self.inputs[out.name].span, "port", self.findings)
-        binds[out.name] = bind
-
-    def _check_ports(self, drafts: list[Draft]) -> None:
-        """A port that no row binds is a slip, also where it may be absent."""
-        for port in self.node.ports:
-            if port.maybe and not any(port.name.text in draft.values for draft in drafts):
-                known = {n for draft in drafts for n in draft.values} - set(self.inputs)
-                hint = did_you_mean(port.name.text, known)
-                message = f"port `{port.name.text}` is not used"
-                self.findings.error("QP111", port.name.span, message, hint=hint)
-
-    def _check_rows(self, scope: Scope, drafts: list[Draft]) -> None:
-        used = {name for draft in drafts for name in draft.values}
-        for name, bind in scope.binds.items():
-            if name not in used:
-                message = f"`{name}` is bound and not part of the pattern"
-                hint = f"no operand leads from `{scope.output.name.text}` to it"
-                self.findings.error("QP116", bind.outs[0].span, message, hint=hint)
-        where = f" in form `{scope.form}`" if scope.form is not None else ""
-        for port in self.node.ports:
-            if port.name.text not in used and not port.maybe:
-                message = f"port `{port.name.text}` is not used{where}"
-                near = did_you_mean(port.name.text, used - set(self.inputs))
-                self.findings.error("QP111", port.name.span, message, hint=near)
-                return
-        for draft in drafts:
-            self._check_row(scope, draft)
-
-    def _check_row(self, scope: Scope, draft: Draft) -> None:
-        root = draft.nodes[draft.root]
-        if isinstance(root, ir.Call) and root.operator in TUPLE_RESULTS:
-            report_unbuilt(self.findings, root.span, "an output that is many tensors")
-        if not isinstance(root, ir.Call):
-            output = scope.binds[scope.output.name.text]
-            message = "with all that is optional left out, no operator remains"
-            if isinstance(output.value, tree.Leaf | tree.Wildcard | tree.Literal | tree.Constant):
-                message = f"`{output.value.span.text}` is no call, so there is nothing to match"
-            self.findings.error("QP123", output.span, message)
-            return
-        where = f" in form `{scope.form}`" if scope.form is not None else ""
-        for port in self.node.ports:
-            if port.name.text in draft.values or port.maybe:
-                continue
-            message = f"port `{port.name.text}` is absent in some rows{where}"
-            hint = f"declare it `{port.name.text}: …?` if it may be"
-            self.findings.error("QP111", port.name.span, message, hint=hint)
+    def _check_places(self, found: Mapping[str, tuple[Place, ...]]) -> None:
+        for name, several in found.items():
+            for number, place in enumerate(several):
+                out = place.bind.outs[place.position]
+                identifier = tree.Identifier(out.span, name)
+                earlier = [p for p in several[:number] if not exclude(p.block, place.block)]
+                if earlier:
+                    first = earlier[0].bind.outs[earlier[0].position]
+                    report_twice(identifier, first.span, "name", self.findings)
+                elif name in self.inputs and name != self.node.output.name.text:
+                    report_twice(identifier, self.inputs[name].span, "port", self.findings)
+                if out.many and (len(place.bind.outs) > 1 or name != self.node.output.name.text):
+                    message = "only the output can be all the tensors of a tuple"
+                    hint = "name the fields: `a, b = …`"
+                    self.findings.error("QP114", out.span, message, hint=hint)
 
     # ---- statements ----
-    def _statements(
-        self, forms: tuple[_FormBlock, ...], rows: tuple[ir.Row, ...]
-    ) -> tuple[ir.Statement, ...]:
-        built = {form.name for form in forms}
-        common = Statements(self.node, rows, None, self.findings, self.unbuilt)
+    def _statements(self, root: Block, rows: tuple[ir.Row, ...]) -> tuple[ir.Statement, ...]:
+        return tuple(self._lowered(root, rows, None))
+
+    def _lowered(
+        self, block: Block, rows: tuple[ir.Row, ...], outer: Statements | None
+    ) -> list[ir.Statement]:
+        mine = tuple(row for row in rows if block.name in row.blocks)
+        if not mine:
+            return []
+        guard = block.name if len(mine) < len(rows) else None
+        statements = Statements(self.node, mine, guard, self.findings, self.interface, outer)
         lowered: list[ir.Statement] = []
-        for statement in self.node.block.statements:
-            if not isinstance(statement, tree.Form):
-                lowered += common.lower(statement)
-            elif statement.name.text in built:
-                mine = tuple(row for row in rows if row.form == statement.name.text)
-                inner = Statements(
-                    self.node, mine, statement.name.text, self.findings, self.unbuilt, common
-                )
-                for nested in statement.block.statements:
-                    lowered += inner.lower(nested)
-        return tuple(lowered)
-
-
-def _constants(node: object) -> Iterable[str]:
-    """The names that stand behind `const` anywhere in a structure."""
-    if isinstance(node, tree.Constant) and isinstance(node.leaf, tree.Leaf):
-        yield node.leaf.name
-    elif isinstance(node, tuple):
-        for child in node:
-            yield from _constants(child)
-    elif isinstance(node, tree.Node):
-        yield from _constants(tuple(v for key, v in vars(node).items() if key != "span"))
+        for part in block.parts:
+            if isinstance(part, Block):
+                lowered += self._lowered(part, rows, statements)
+            else:
+                lowered += statements.lower(part)
+        if outer is not None and guard == outer.block:
+            outer.take(statements)
+        return lowered
 
 
 def _freeze(
@@ -352,7 +272,29 @@ def _freeze(
     dtypes: Mapping[str, tuple[str, ...]],
     findings: Findings,
 ) -> ir.Row:
-    spaces = derive_spaces(draft, dtypes, findings)
-    absent = frozenset(names - set(draft.values))
-    nodes = tuple(draft.nodes)
-    return ir.Row(number, draft.form, nodes, draft.root, draft.values, draft.calls, absent, spaces)
+    return ir.Row(
+        number,
+        draft.form,
+        tuple(draft.nodes),
+        draft.root,
+        draft.values,
+        draft.calls,
+        absent=frozenset(names - set(draft.values)),
+        spaces=derive_spaces(draft, dtypes, findings),
+        blocks=frozenset(draft.blocks),
+        swaps=tuple(_swaps(draft)),
+        shared=tuple(sorted(draft.shared)),
+        layouts=layouts(draft),
+        clips=clips(draft),
+    )
+
+
+def _swaps(draft: Draft) -> Iterable[int]:
+    """The calls that match either way round. One of the same value twice has only one way."""
+    for index, node in enumerate(draft.nodes):
+        signature = operator(node.operator) if isinstance(node, ir.Call) else None
+        if not isinstance(node, ir.Call) or signature is None or exchange(signature) is None:
+            continue
+        ordered = draft.ordered.get(index, not signature.commutative)
+        if not ordered and node.operands[0] != node.operands[1]:
+            yield index

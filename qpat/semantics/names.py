@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from qpat.ops.table import operator
+from qpat.ops.roles import TUPLE_RESULTS
 from qpat.semantics import ir
 from qpat.syntax import tree
 
@@ -15,7 +15,8 @@ class Names:
     """What a pattern's names are. `absent_values` and `absent_calls` are missing in some rows.
 
     `dimensions` has the ports that each is read off, or none where one of them is always there;
-    `layouts` for a call the named user that says its layout, and by which attribute.
+    `layouts` the names whose layout every row that has them says, with what it is where the
+    pattern says that too.
     """
 
     values: frozenset[str]
@@ -28,8 +29,39 @@ class Names:
     constants: frozenset[str]
     maybe_constants: frozenset[str]
     dimensions: Mapping[str, tuple[str, ...]]
-    layouts: Mapping[str, tuple[str, str]]
+    layouts: Mapping[str, frozenset[str]]
+    swaps: frozenset[str]  # calls whose operands may change places
+    tuples: frozenset[str]  # names of calls that give a tuple
     forms: tuple[str, ...]
+
+
+NO_NAMES = Names(
+    values=frozenset(),
+    many=frozenset(),
+    calls={},
+    absent_values=frozenset(),
+    absent_calls=frozenset(),
+    inherited=frozenset(),
+    unbound=frozenset(),
+    constants=frozenset(),
+    maybe_constants=frozenset(),
+    dimensions={},
+    layouts={},
+    swaps=frozenset(),
+    tuples=frozenset(),
+    forms=(),
+)
+"""What there is outside of a pattern."""
+
+
+@dataclass
+class Interface:
+    """What there is for every pattern of a program. `option_kinds` grows while options are looked
+    at; `is_whole` is False where definitions may be missing."""
+
+    is_whole: bool = True
+    externs: dict[str, ir.Extern] = field(default_factory=dict)
+    option_kinds: dict[str, ir.Kind] = field(default_factory=dict)
 
 
 def names_of(pattern: tree.Pattern, rows: tuple[ir.Row, ...]) -> Names:
@@ -39,13 +71,15 @@ def names_of(pattern: tree.Pattern, rows: tuple[ir.Row, ...]) -> Names:
     for row in rows:
         for name, index in row.calls.items():
             node = row.nodes[index]
-            assert isinstance(node, ir.Call)
-            operators.setdefault(name, set()).add(node.operator)
+            if isinstance(node, ir.Call):
+                operators.setdefault(name, set()).add(node.operator)
     calls = {name: tuple(sorted(found)) for name, found in operators.items()}
     ports = (*pattern.ports, pattern.output)
+    many = _many(pattern.block)
+    tuples = frozenset(n for n, found in operators.items() if found <= TUPLE_RESULTS) - many
     return Names(
         values=values,
-        many=frozenset(port.name.text for port in ports if port.many),
+        many=frozenset(port.name.text for port in ports if port.many) | many,
         calls=calls,
         absent_values=frozenset(n for n in values if any(n not in row.values for row in rows)),
         absent_calls=frozenset(n for n in calls if any(n not in row.calls for row in rows)),
@@ -56,6 +90,8 @@ def names_of(pattern: tree.Pattern, rows: tuple[ir.Row, ...]) -> Names:
         forms=tuple(dict.fromkeys(row.form for row in rows if row.form is not None)),
         dimensions=_dimensions(ports),
         layouts=_layouts(rows),
+        swaps=frozenset(n for row in rows for n, at in row.calls.items() if at in row.swaps),
+        tuples=tuples,
     )
 
 
@@ -72,22 +108,31 @@ def _dimensions(ports: Iterable[tree.Port]) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _layouts(rows: tuple[ir.Row, ...]) -> Mapping[str, tuple[str, str]]:
-    """For each named call the named call that uses it and has an attribute for its layout."""
-    found: dict[str, tuple[str, str]] = {}
+def _many(block: tree.Block) -> frozenset[str]:
+    """The names that stand for all fields of a tuple: `ys... = split(x)`."""
+    found: set[str] = set()
+    for statement in block.statements:
+        if isinstance(statement, tree.Bind):
+            found |= {out.name for out in statement.outs if out.many}
+        elif isinstance(statement, tree.Form | tree.Inlined):
+            found |= _many(statement.block)
+    return frozenset(found)
+
+
+def _layouts(rows: tuple[ir.Row, ...]) -> Mapping[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    unknown: set[str] = set()
     for row in rows:
-        for user, index in row.calls.items():
-            node = row.nodes[index]
-            assert isinstance(node, ir.Call)
-            signature = operator(node.operator)
-            known = signature.attributes if signature is not None else {}
-            attribute = next((name for name in ("data_layout", "layout") if name in known), None)
-            if attribute is None or not node.operands:
+        for name, index in row.values.items():
+            layout = row.layouts.get(index)
+            if layout is None:
+                unknown.add(name)
                 continue
-            data = node.operands[0]
-            names = [name for name, at in row.calls.items() if at == data]
-            found.update({name: (user, attribute) for name in names})
-    return found
+            call = row.nodes[layout.call]
+            assert isinstance(call, ir.Call)
+            stated = found.setdefault(name, set())
+            stated |= {str(a.value) for a in call.attributes if a.name == layout.attribute}
+    return {name: frozenset(stated) for name, stated in found.items() if name not in unknown}
 
 
 def _unbound(rows: tuple[ir.Row, ...]) -> frozenset[tuple[str, str]]:
@@ -131,6 +176,6 @@ def _inherit_statements(statements: Iterable[tree.Statement]) -> list[tree.Inher
     for statement in statements:
         if isinstance(statement, tree.Inherit):
             found.append(statement)
-        elif isinstance(statement, tree.Form):
+        elif isinstance(statement, tree.Form | tree.Inlined):
             found += _inherit_statements(statement.block.statements)
     return found

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from qpat.diagnostics import Findings, did_you_mean
 from qpat.semantics import ir
 from qpat.semantics.attributes import DTYPES
-from qpat.semantics.reports import RESERVED, check_name, report_twice, report_unbuilt
+from qpat.semantics.reports import RESERVED, check_name, report_twice
 from qpat.source import Span
 from qpat.syntax import tree
 
@@ -31,8 +31,6 @@ class _Ports:
             seen.setdefault(port.name.text, port.name.span)
             check_name(self.findings, port.name)
         output = self.node.output
-        if output.many:
-            report_unbuilt(self.findings, output.span, "an output that is many tensors")
         if output.maybe:
             self.findings.error("QP119", output.span, "the output of a pattern cannot be absent")
         inputs = tuple(self._port(port, False) for port in self.node.ports)
@@ -42,7 +40,10 @@ class _Ports:
         dtypes: list[str] = []
         same: str | None = None
         for atom in port.type.atoms if port.type is not None else ():
-            if atom.member is not None:
+            if atom.member is not None and same is not None:
+                message = "a type names the dtype of one other port"
+                self.findings.error("QP121", atom.span, message)
+            elif atom.member is not None:
                 same = self._same_dtype(port, atom)
             elif atom.name in DTYPES:
                 dtypes.append(atom.name)
@@ -57,8 +58,6 @@ class _Ports:
 
     def _same_dtype(self, port: tree.Port, atom: tree.TypeAtom) -> str | None:
         assert port.type is not None
-        if len(port.type.atoms) > 1:
-            report_unbuilt(self.findings, port.type.span, "another port's dtype among several")
         known = [*self.inputs, self.node.output.name.text]
         if atom.member != "dtype":
             message = f"a type can be `{atom.name}.dtype`, not `{atom.name}.{atom.member}`"
@@ -84,9 +83,10 @@ class _Ports:
         types = {p.name.text: p.type for p in (*self.node.ports, self.node.output)}
         for _ in types:
             type_ = types.get(name)
-            atom = type_.atoms[0] if type_ is not None else None
-            if atom is None or atom.member is None:
+            members = [a for a in (type_.atoms if type_ is not None else ()) if a.member]
+            if not members:
                 return False
+            atom = members[0]
             if atom.name == start:
                 return name != start
             name = atom.name
@@ -95,8 +95,6 @@ class _Ports:
     def _shape(self, port: tree.Port) -> tuple[int | str | None, ...] | None:
         if port.type is None or port.type.shape is None:
             return None
-        if port.many:
-            report_unbuilt(self.findings, port.type.span, "a shape on a port that is many")
         names = {*self.inputs, *_bound_names(self.node)}
         for dimension in port.type.shape:
             if dimension.value in names or dimension.value in RESERVED:
@@ -109,6 +107,12 @@ class _Ports:
 
 
 def _bound_names(node: tree.Pattern) -> Iterable[str]:
-    blocks = [node.block, *(s.block for s in node.block.statements if isinstance(s, tree.Form))]
-    binds = [s for block in blocks for s in block.statements if isinstance(s, tree.Bind)]
-    return (out.name for bind in binds for out in bind.outs)
+    return _outs(node.block)
+
+
+def _outs(block: tree.Block) -> Iterable[str]:
+    for statement in block.statements:
+        if isinstance(statement, tree.Bind):
+            yield from (out.name for out in statement.outs)
+        elif isinstance(statement, tree.Form | tree.Inlined):
+            yield from _outs(statement.block)

@@ -9,8 +9,8 @@ def presence(node: tree.Expression) -> frozenset[str]:
     """Names that are certainly present where a condition holds."""
     if isinstance(node, tree.Present) and isinstance(node.value, tree.Name):
         return frozenset([node.value.name])
-    if isinstance(node, tree.Present) and (member := _constant_value(node.value)):
-        return frozenset([member, member.removesuffix(".value")])
+    if isinstance(node, tree.Present):
+        return _guarded(node.value)
     if isinstance(node, tree.Operation) and node.operator == "and":
         return frozenset().union(*(presence(operand) for operand in node.operands))
     return frozenset()
@@ -23,19 +23,22 @@ def absence(node: tree.Expression) -> frozenset[str]:
     return frozenset()
 
 
-def _constant_value(node: tree.Expression) -> str | None:
-    """`x.value` as a word, if this is that."""
-    if isinstance(node, tree.Get) and isinstance(node.value, tree.Name):
-        return f"{node.value.name}.value" if node.member.text == "value" else None
-    return None
+def _guarded(node: tree.Expression) -> frozenset[str]:
+    """What is present where `x.value` or `target.mcpu` is, as words; nothing for anything else."""
+    if not isinstance(node, tree.Get) or not isinstance(node.value, tree.Name):
+        return frozenset()
+    word = f"{node.value.name}.{node.member.text}"
+    if node.value.name == "target":
+        return frozenset([word])
+    return frozenset([word, node.value.name]) if node.member.text == "value" else frozenset()
 
 
 def names_read(node: object) -> frozenset[str]:
-    """All names read anywhere in an expression, and `x.value` where that is read."""
+    """All names read anywhere in an expression, and `x.value` or `target.mcpu` where that is."""
     if isinstance(node, tree.Name):
         return frozenset([node.name])
-    if isinstance(node, tree.Get) and (member := _constant_value(node)):
-        return frozenset([member, member.removesuffix(".value")])
+    if isinstance(node, tree.Get) and (words := _guarded(node)):
+        return words
     if isinstance(node, tuple):
         return frozenset().union(*(names_read(child) for child in node))
     if not isinstance(node, tree.Node):

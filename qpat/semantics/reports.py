@@ -8,21 +8,7 @@ from qpat.diagnostics import Findings, Label
 from qpat.source import Span
 from qpat.syntax import tree
 
-UNBUILT_FUNCTIONS = frozenset(
-    [
-        "bit_length",
-        "broadcasts",
-        "dim",
-        "fixed_point",
-        "flip",
-        "lut",
-        "reshape",
-        "swapped",
-        "transpose",
-        "zeros",
-    ]
-)
-UNBUILT_MEMBERS = frozenset(["qparams", "range", "layout"])
+UNBUILT_FUNCTIONS = frozenset(["lut"])
 
 
 def report_unbuilt(findings: Findings, span: Span, what: str) -> None:

@@ -212,7 +212,7 @@ def _written_sites(draft: Draft, component: list[int], findings: Findings) -> It
         call = draft.nodes[use.call]
         if owner is None or not isinstance(call, ir.Call):
             continue
-        position = call.operands.index(use.constant)
+        position = _position(draft, call, use.constant)
         signature = operator(call.operator)
         name = signature.operands[position].name if signature is not None else ""
         role = roles(call.operator).slot(name)
@@ -220,6 +220,26 @@ def _written_sites(draft: Draft, component: list[int], findings: Findings) -> It
             yield ir.Site(use.slot, use.constant, use.call, owner, SCALAR)
         else:
             _check_role(draft, component, use, name, role, findings)
+
+
+def _position(draft: Draft, call: ir.Call, constant: int) -> int:
+    """Which operand of a call a constant is, or is a field of."""
+    for position, operand in enumerate(call.operands):
+        node = draft.nodes[operand]
+        if operand == constant or (isinstance(node, ir.Tuple) and constant in node.elements):
+            return position
+    raise AssertionError("a slot that is no operand of its call")
+
+
+def _tensor_of(draft: Draft, call: ir.Call, group: Group, use: SlotUse) -> int | None:
+    """The node whose slot a written one is by its role; of a tuple the field at the same place."""
+    tensor = _operand(call, group.tensor, use.call)
+    operand = draft.nodes[call.operands[_position(draft, call, use.constant)]]
+    node = draft.nodes[tensor] if tensor is not None else None
+    if not isinstance(operand, ir.Tuple) or not isinstance(node, ir.Tuple):
+        return tensor
+    at = operand.elements.index(use.constant)
+    return node.elements[at] if at < len(node.elements) else None
 
 
 def _check_role(
@@ -233,7 +253,7 @@ def _check_role(
     group, slot = role
     call = draft.nodes[use.call]
     assert isinstance(call, ir.Call)
-    tensor = _operand(call, group.tensor, use.call)
+    tensor = _tensor_of(draft, call, group, use)
     said = "the result" if group.tensor == RESULT else f"`{group.tensor}`"
     hint = "write `..` and the operands find their place"
     if slot != use.slot:

@@ -5,32 +5,33 @@ from __future__ import annotations
 from qpat.diagnostics import Findings, did_you_mean
 from qpat.semantics import ir
 from qpat.semantics.expressions import Lowering
-from qpat.semantics.names import names_of
-from qpat.semantics.reports import check_name, head, report_twice, report_unbuilt
+from qpat.semantics.functions import RESULTS
+from qpat.semantics.interface import value_type
+from qpat.semantics.kinds import A
+from qpat.semantics.names import Interface, names_of
+from qpat.semantics.reports import check_name, head, report_twice
 from qpat.source import Span
 from qpat.syntax import tree
 
 
 class Statements:
-    """Lowers the statements of a pattern (`form` None) or of one of its forms.
-
-    `rows` are those the statements belong to; `outer` are the common statements, which come first.
-    """
+    """Lowers the statements of a pattern or of a block in it. `rows` are those that have the block,
+    `block` is its name where other rows do not; `outer` is the block around, as far as it goes."""
 
     def __init__(
         self,
         pattern: tree.Pattern,
         rows: tuple[ir.Row, ...],
-        form: str | None,
+        block: str | None,
         findings: Findings,
-        unbuilt: frozenset[str],
+        interface: Interface,
         outer: Statements | None = None,
     ) -> None:
         self.pattern = pattern
         self.findings = findings
-        self.form = form
+        self.block = block
         self.params: dict[str, Span] = dict(outer.params) if outer is not None else {}
-        self.lowering = Lowering(names_of(pattern, rows), findings, unbuilt)
+        self.lowering = Lowering(names_of(pattern, rows), findings, interface)
         if outer is not None:
             self.lowering.locals.update(outer.lowering.locals)
             self.lowering.filled.update(outer.lowering.filled)
@@ -45,16 +46,18 @@ class Statements:
                 return [self._param(statement)]
             case tree.Inherit():
                 return [self._inherit(name) for name in statement.names]
-            case tree.Use():
-                report_unbuilt(self.findings, head(statement.span), "`use`")
-            case tree.Option():
-                report_unbuilt(self.findings, head(statement.span), "`option`")
             case tree.Meaning():
                 message = "`meaning` is not built yet; it is read and changes nothing"
                 self.findings.warning("QP091", head(statement.span), message)
-            case tree.Bind() | tree.Form():
-                pass  # structure, expanded into rows
+            case tree.Bind() | tree.Form() | tree.Use() | tree.Option() | tree.Inlined():
+                pass  # structure, expanded into rows or looked at before
         return []
+
+    def take(self, inner: Statements) -> None:
+        """Takes over what a block says that counts in all the rows that this one does."""
+        self.params.update(inner.params)
+        self.lowering.locals.update(inner.lowering.locals)
+        self.lowering.filled.update(inner.lowering.filled)
 
     def _where(self, node: tree.Where) -> ir.Where:
         condition = self.lowering.lower(node.condition)
@@ -63,7 +66,7 @@ class Statements:
             self.findings.error("QP138", node.condition.span, message)
         words = " ".join(node.condition.span.text.split())
         reason = node.reason.text if node.reason is not None else f"not {words}"
-        return ir.Where(condition, reason, node.span, self.form)
+        return ir.Where(condition, reason, node.span, self.block)
 
     def _let(self, node: tree.Let) -> list[ir.Statement]:
         if node.slot is not None:
@@ -76,7 +79,7 @@ class Statements:
             self.findings.error("QP117", node.name.span, message)
         value = self.lowering.lower(node.value)
         self.lowering.locals[name] = value.kind
-        return [ir.Let(name, value, node.span, self.form)]
+        return [ir.Let(name, value, node.span, self.block)]
 
     def _fill(self, node: tree.Let, slot: tree.Identifier) -> list[ir.Statement]:
         name = node.name.text
@@ -84,41 +87,32 @@ class Statements:
             hint = did_you_mean(name, self.lowering.names.values)
             self.findings.error("QP130", node.name.span, f"`{name}` is not known here", hint=hint)
             return []
-        if slot.text == "qparams" and name in self.lowering.names.many:
-            report_unbuilt(self.findings, node.span, "filling a port that is many")
-        if slot.text == "qparams":
-            if not isinstance(node.value, tree.Raw):
-                message = "only `raw` can be given to `qparams`: plain integers without a space"
-                hint = f"fill `{name}.scale` and `{name}.zero_point`"
-                self.findings.error("QP106", node.value.span, message, hint=hint)
-            return [ir.Fill(name, "raw", None, node.span, self.form)]
-        if slot.text not in ("scale", "zero_point"):
-            hint = did_you_mean(slot.text, ("scale", "zero_point", "qparams"))
+        if slot.text == "qparams" and isinstance(node.value, tree.Raw):
+            return [ir.Fill(name, "raw", None, node.span, self.block)]
+        if slot.text not in _SLOTS:
             message = f"`{slot.text}` cannot be filled"
+            hint = did_you_mean(slot.text, _SLOTS) or f"what can be is {', '.join(_SLOTS)}"
             self.findings.error("QP106", slot.span, message, hint=hint)
             return []
-        if name in self.lowering.names.many:
-            report_unbuilt(self.findings, node.span, "filling a port that is many")
         value = self.lowering.lower(node.value)
         self._check_fill(node, slot, value)
-        return [ir.Fill(name, slot.text, value, node.span, self.form)]
+        return [ir.Fill(name, slot.text, value, node.span, self.block)]
 
     def _check_fill(self, node: tree.Let, slot: tree.Identifier, value: ir.Expression) -> None:
         name = node.name.text
-        wrong = {ir.Kind.TEXT, ir.Kind.BOOL, ir.Kind.TUPLE, ir.Kind.NONE}
-        if slot.text == "zero_point":
-            wrong.add(ir.Kind.FLOAT)
-        if value.kind in wrong:
-            what = "a whole number" if slot.text == "zero_point" else "a number"
+        what, kinds = _SLOTS[slot.text]
+        if value.kind not in kinds | {ir.Kind.ANY}:
             message = f"`{name}.{slot.text}` is {what}"
             self.findings.error("QP138", node.value.span, message)
-        if (name, slot.text) in self.lowering.filled:
-            message = f"`{name}.{slot.text}` is filled twice"
-            self.findings.error("QP117", node.span, message)
-        elif (name, slot.text) not in self.lowering.names.unbound:
-            message = f"`{name}.{slot.text}` is bound by the structure in every row"
-            self.findings.error("QP144", node.span, message, hint="leave this out")
-        self.lowering.filled.add((name, slot.text))
+        filled = ("scale", "zero_point") if slot.text == "qparams" else (slot.text,)
+        for each in filled:
+            if (name, each) in self.lowering.filled:
+                message = f"`{name}.{each}` is filled twice"
+                self.findings.error("QP117", node.span, message)
+            elif each != "range" and (name, each) not in self.lowering.names.unbound:
+                message = f"`{name}.{each}` is bound by the structure in every row"
+                self.findings.error("QP144", node.span, message, hint="leave this out")
+            self.lowering.filled.add((name, each))
 
     def _param(self, node: tree.Param) -> ir.Param:
         taken = {port.name.text for port in (*self.pattern.ports, self.pattern.output)}
@@ -130,17 +124,47 @@ class Statements:
                 report_twice(name, self.params[name.text], "param", self.findings)
             self.params.setdefault(name.text, name.span)
             check_name(self.findings, name)
-        if node.type is not None:
-            report_unbuilt(self.findings, node.type.span, "a type on a `param`")
+        declared = value_type(node.type, self.findings) if node.type is not None else None
         value = self.lowering.lower(node.value)
+        if len(node.names) > 1:
+            value = self._spread(value, len(node.names))
+        elif declared is not None and not _can_be(value.kind, declared.kind):
+            message = (
+                f"`{node.names[0].text}` is declared {node.type.span.text if node.type else ''}"
+            )
+            message += f", and this is {A[value.kind]}"
+            self.findings.error("QP138", node.value.span, message)
         kind = value.kind if len(node.names) == 1 else ir.Kind.ANY
+        kind = declared.kind if declared is not None else kind
         self.lowering.locals.update({name.text: kind for name in node.names})
-        elements = len(value.elements) if isinstance(value, ir.Sequence) else len(node.names)
-        is_tuple = value.kind in (ir.Kind.TUPLE, ir.Kind.ANY) and elements == len(node.names)
-        if len(node.names) > 1 and not is_tuple:
-            message = f"{len(node.names)} names want a tuple of as many values"
-            self.findings.error("QP139", node.value.span, message)
-        return ir.Param(tuple(name.text for name in node.names), value, node.span, self.form)
+        names = tuple(name.text for name in node.names)
+        return ir.Param(names, value, node.span, type=declared, block=self.block)
+
+    def _spread(self, value: ir.Expression, count: int) -> ir.Expression:
+        """A value for several names; `none` is one for each."""
+        if isinstance(value, ir.Number) and value.value is None and value.kind is ir.Kind.NONE:
+            return ir.Sequence("(", (value,) * count, ir.Kind.TUPLE, value.span)
+        if isinstance(value, ir.Conditional):
+            then, otherwise = (self._spread(v, count) for v in (value.then, value.otherwise))
+            return ir.Conditional(value.condition, then, otherwise, ir.Kind.TUPLE, value.span)
+        if isinstance(value, ir.Operation) and value.operator == "??":
+            spread = tuple(self._spread(operand, count) for operand in value.operands)
+            return ir.Operation("??", spread, ir.Kind.TUPLE, value.span, value.needs)
+        given = self._length(value)
+        if value.kind not in (ir.Kind.TUPLE, ir.Kind.ANY) or given not in (None, count):
+            what = f", and this is {given}" if given is not None else ""
+            message = f"{count} names want a tuple of as many values{what}"
+            self.findings.error("QP139", value.span, message)
+        return value
+
+    def _length(self, value: ir.Expression) -> int | None:
+        if isinstance(value, ir.Sequence):
+            return len(value.elements)
+        if isinstance(value, ir.Function):
+            return RESULTS.get(value.name)
+        if isinstance(value, ir.ExternCall):
+            return len(self.lowering.interface.externs[value.name].results)
+        return None
 
     def _inherit(self, name: tree.Identifier) -> ir.Inherit:
         ports = {port.name.text: port for port in (*self.pattern.ports, self.pattern.output)}
@@ -148,4 +172,24 @@ class Statements:
             message = f"`{name.text}` is no port; only a port's parameters can be inherited"
             self.findings.error("QP110", name.span, message, hint=did_you_mean(name.text, ports))
         port = ports.get(name.text)
-        return ir.Inherit(name.text, port is not None and port.many, name.span, self.form)
+        return ir.Inherit(name.text, port is not None and port.many, name.span, self.block)
+
+
+# What can be filled: what it is, and the kinds that give it.
+_NUMBERS = frozenset([ir.Kind.INT, ir.Kind.ARRAY, ir.Kind.INTS])
+_SLOTS = {
+    "scale": ("a number", _NUMBERS | {ir.Kind.FLOAT}),
+    "zero_point": ("a whole number", _NUMBERS),
+    "qparams": ("the `qparams` of another tensor, or `raw`", frozenset([ir.Kind.TUPLE])),
+    "range": ("a least and a greatest value", frozenset([ir.Kind.TUPLE])),
+}
+
+
+def _can_be(kind: ir.Kind, declared: ir.Kind) -> bool:
+    """Whether an expression of one kind can be declared to be another."""
+    numbers = {ir.Kind.INT, ir.Kind.FLOAT, ir.Kind.ARRAY}
+    if ir.Kind.ANY in (kind, declared) or kind in (declared, ir.Kind.NONE):
+        return True
+    if declared in (ir.Kind.ARRAY, ir.Kind.INTS) and kind in (ir.Kind.INTS, ir.Kind.TUPLE):
+        return True
+    return {kind, declared} <= numbers and (kind, declared) != (ir.Kind.FLOAT, ir.Kind.INT)

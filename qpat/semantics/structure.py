@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from qpat.diagnostics import Findings, Label, did_you_mean
-from qpat.ops.roles import TUPLE_RESULTS
+from qpat.ops.roles import TUPLE_RESULTS, exchange
 from qpat.ops.table import operator, operator_names
 from qpat.semantics import ir
 from qpat.semantics.arguments import Arguments
+from qpat.semantics.blocks import Block, Place
 from qpat.semantics.draft import Draft, Scope, SlotUse
 from qpat.semantics.reports import report_unbuilt
 from qpat.source import Span
@@ -16,7 +17,7 @@ MOST_ROWS = 64
 
 
 def expand(scope: Scope, findings: Findings) -> list[Draft]:
-    """All rows of one form, in the order the choices are written."""
+    """All rows of a pattern, in the order choices are written, its own forms first."""
     choices = _Choices()
     drafts: list[Draft] = []
     while True:
@@ -32,8 +33,7 @@ def _report_too_many(scope: Scope, choices: _Choices, findings: Findings) -> Non
     counts = [(len(alternatives), span) for alternatives, span in choices.seen.values()]
     factors = " x ".join(str(count) for count, _ in counts)
     places = tuple(Label(span, f"{count} ways") for count, span in counts[1:8])
-    where = f" in form `{scope.form}`" if scope.form is not None else ""
-    message = f"`{scope.pattern}` has more than {MOST_ROWS} rows{where} ({factors})"
+    message = f"`{scope.pattern}` has more than {MOST_ROWS} rows ({factors})"
     hint = "write rarely used alternatives as a pattern of their own"
     findings.error(
         "QP120", counts[0][1], message, label=f"{counts[0][0]} ways", hint=hint, others=places
@@ -76,12 +76,18 @@ class _RowBuilder:
         self.scope = scope
         self.choices = choices
         self.findings = findings
-        self.draft = Draft(scope.form)
+        self.draft = Draft()
         self.open: list[str] = []  # names being built, to see a name that needs itself
+        self.bound: dict[int, tuple[int, bool]] = {}  # what each statement has built
+        self.written: dict[int, tree.Slot] = {}
+        self.by_name = {block.name: block for block in scope.root.all()}
 
     def build(self) -> Draft:
+        if self.scope.root.forms:
+            self.pick(self.scope.root)
         output = self.scope.output.name
         self.draft.root = self.value(output.text, output.span)
+        self.finish_blocks(self.scope.root)
         for use in self.draft.slot_uses:
             if use.name not in self.draft.values:
                 self._report_outside(use)
@@ -93,6 +99,53 @@ class _RowBuilder:
         hint = did_you_mean(use.name, known) or "a slot is that of a tensor in the structure"
         self.findings.error("QP110", use.span, message, hint=hint)
 
+    # ---- blocks ----
+    def pick(self, owner: Block) -> None:
+        """Picks one of the forms of a block."""
+        forms = owner.forms
+        label = forms[self.choices.pick(len(forms), forms[0].span.to(forms[-1].span))].label
+        assert label is not None
+        self.draft.picked[owner.name] = label
+
+    def finish_blocks(self, block: Block) -> None:
+        """Notes which blocks count in this row, and picks forms that bind nothing in it."""
+        self.draft.blocks.add(block.name)
+        if block.forms and block.name not in self.draft.picked:
+            self.pick(block)
+        for part in block.parts:
+            if not isinstance(part, Block):
+                continue
+            if part.label is not None:
+                counts = self.draft.picked[block.name] == part.label
+            else:
+                counts = part.out is None or part.out in self.draft.values
+            if counts:
+                self.finish_blocks(part)
+
+    def place(self, name: str, span: Span) -> Place | None:
+        """Where a name is bound under the forms that are picked; picks those it depends on."""
+        while True:
+            places = [p for p in self.scope.places[name] if self._fits(p.block)]
+            if not places:
+                self._report_unbound(name, span)
+                return None
+            unpicked = [o for o, _ in places[0].block.picks if o not in self.draft.picked]
+            if not unpicked:
+                return places[0]
+            self.pick(self.by_name[unpicked[0]])
+
+    def _report_unbound(self, name: str, span: Span) -> None:
+        labels = ", ".join(f"`{label}`" for label in self.draft.picked.values())
+        if name == self.scope.output.name.text:
+            message = f"the output `{name}` is not bound in form {labels}"
+            self.findings.error("QP111", span, message, hint=f"write `{name} = …`")
+            return
+        message = f"`{name}` is not bound in form {labels}"
+        self.findings.error("QP110", span, message, hint="bind it in every form")
+
+    def _fits(self, block: Block) -> bool:
+        return all(self.draft.picked.get(owner, label) == label for owner, label in block.picks)
+
     # ---- names ----
     def value(self, name: str, span: Span) -> int:
         """The node a name stands for, built at its first use."""
@@ -101,29 +154,50 @@ class _RowBuilder:
         if name in self.open:
             self.findings.error("QP112", span, f"`{name}` is defined by itself")
             return self.add(ir.Input(name, ir.Constness.ANY, span))
-        if name in self.scope.binds:
-            return self.bound(name)
+        if name in self.scope.places:
+            place = self.place(name, span)
+            return self.leaf(None, ir.Constness.ANY, span) if place is None else self.bind(place)
         if name in self.scope.inputs or name in self.scope.constants:
             return self.leaf(name, ir.Constness.ANY, span)
-        known = [*self.scope.binds, *self.scope.inputs]
+        known = [*self.scope.places, *self.scope.inputs]
         hint = did_you_mean(name, known) or "bind it with `=`, or name it among the ports"
         self.findings.error("QP110", span, f"`{name}` is neither bound nor a port", hint=hint)
         return self.leaf(name, ir.Constness.ANY, span)
 
-    def bound(self, name: str) -> int:
-        self.open.append(name)
-        index, is_call = self.structure(self.scope.binds[name].value)
-        self.open.pop()
+    def bind(self, place: Place) -> int:
+        outs = place.bind.outs
+        name = outs[place.position].name
+        if id(place.bind) not in self.bound:
+            self.open += [out.name for out in outs]
+            self.bound[id(place.bind)] = self.structure(place.bind.value)
+            del self.open[-len(outs) :]
+        index, is_call = self.bound[id(place.bind)]
+        if len(outs) > 1:
+            self._check_tuple(index, place)
+            index, is_call = (
+                self.add(ir.Field(index, place.position, outs[place.position].span)),
+                False,
+            )
+        elif outs[0].many:
+            self._check_tuple(index, place)
         self.draft.values[name] = index
         if is_call:
             self.draft.calls[name] = index
         return index
 
+    def _check_tuple(self, index: int, place: Place) -> None:
+        node = self.draft.nodes[index]
+        if isinstance(node, ir.Call) and node.operator not in TUPLE_RESULTS:
+            message = f"`{node.operator}` gives one tensor, not a tuple"
+            self.findings.error(
+                "QP114", place.bind.outs[0].span.to(place.bind.outs[-1].span), message
+            )
+
     def leaf(self, name: str | None, constness: ir.Constness, span: Span) -> int:
         """A leaf. Where one use of a name says `const` and another does not, it is a constant."""
         if name is None:
             return self.add(ir.Input(None, constness, span))
-        if name in self.scope.binds:
+        if name in self.scope.places:
             message = f"`{name}` is bound to an operator and cannot be a constant"
             self.findings.error("QP113", span, message)
             return self.add(ir.Input(None, constness, span))
@@ -136,10 +210,21 @@ class _RowBuilder:
             index = self.add(ir.Input(name, constness, span))
             self.draft.values[name] = index
         node = self.draft.nodes[index]
-        assert isinstance(node, ir.Input)
+        if not isinstance(node, ir.Input):
+            return index  # many, and that is said
+        self._check_constness(node, constness, span)
         if node.constness is ir.Constness.ANY or constness is ir.Constness.CONSTANT:
             self.draft.nodes[index] = ir.Input(name, constness, node.span)
         return index
+
+    def _check_constness(self, node: ir.Input, constness: ir.Constness, span: Span) -> None:
+        both = {node.constness, constness}
+        if ir.Constness.VARIABLE in both and both & {ir.Constness.CONSTANT, ir.Constness.EITHER}:
+            message = (
+                f"`{node.name}` is an input of the module in one place and a constant in another"
+            )
+            others = (Label(node.span, "here first"),)
+            self.findings.error("QP113", span, message, others=others)
 
     def add(self, node: ir.Node) -> int:
         self.draft.nodes.append(node)
@@ -152,36 +237,81 @@ class _RowBuilder:
         """The node's index, and whether it is a call that was written right there."""
         match node:
             case tree.Leaf():
-                return self.value(node.name, node.span), False
+                index = self.value(node.name, node.span)
+                return index, node.inlined and node.name in self.draft.calls
             case tree.Wildcard():
                 return self.leaf(None, ir.Constness.ANY, node.span), False
             case tree.Literal():
-                return self.add(ir.Literal(node.value, node.span)), False
-            case tree.Constant():
-                constness = ir.Constness.EITHER if node.maybe else ir.Constness.CONSTANT
-                name = node.leaf.name if isinstance(node.leaf, tree.Leaf) else None
-                return self.leaf(name, constness, node.span), False
+                return self.add(ir.Literal(node.value, node.span, node.about)), False
+            case tree.Constant() | tree.Variable():
+                return self.marked_leaf(node), False
             case tree.Call():
                 return self.call(node), True
+            case tree.CompositeCall():
+                return self.composite(node), False
             case tree.Optional():
                 return self.optional(node)
             case tree.Alternatives():
                 pick = self.choices.pick(len(node.choices), node.span)
                 return self.structure(node.choices[pick])
             case tree.Modified():
-                # `ordered` is how every call is matched as long as nothing is swapped.
-                if node.modifier != "ordered":
-                    report_unbuilt(self.findings, node.span, f"`{node.modifier}`")
-                return self.structure(node.value)
+                return self.modified(node)
             case tree.Tuple():
                 return self.tuple(node), False
             case tree.Field():
                 return self.field(node), False
+        return self.misplaced(node)
+
+    def misplaced(self, node: tree.Node) -> tuple[int, bool]:
+        """A string where a value is wanted: an argument of a fragment that is put there."""
+        message = f"`{node.span.text}` is no value"
+        self.findings.error("QP114", node.span, message)
+        return self.leaf(None, ir.Constness.ANY, node.span), False
+
+    def marked_leaf(self, node: tree.Constant | tree.Variable) -> int:
+        constness = ir.Constness.VARIABLE
+        if isinstance(node, tree.Constant):
+            constness = ir.Constness.EITHER if node.maybe else ir.Constness.CONSTANT
+        name = node.leaf.name if isinstance(node.leaf, tree.Leaf) else None
+        return self.leaf(name, constness, node.span)
+
+    def modified(self, node: tree.Modified) -> tuple[int, bool]:
+        """`shared`, `ordered`, `unordered` say something of a call."""
+        index, is_call = self.structure(node.value)
+        call = self.draft.nodes[index]
+        if not isinstance(call, ir.Call):
+            # An optional that is left out has nothing to say it of.
+            if not isinstance(node.value, tree.Optional | tree.Alternatives):
+                message = f"`{node.modifier}` is said of a call, and this is none"
+                self.findings.error("QP115", node.span, message)
+        elif node.modifier == "shared":
+            self.draft.shared.add(index)
+        else:
+            self._order(node, index, call)
+        return index, is_call
+
+    def _order(self, node: tree.Modified, index: int, call: ir.Call) -> None:
+        signature = operator(call.operator)
+        if signature is None:
+            return
+        if exchange(signature) is None:
+            message = f"`{call.operator}` has no two operands that could change places"
+            self.findings.error("QP115", node.span, message, hint=f"leave `{node.modifier}` out")
+        elif node.modifier == "unordered" and signature.commutative:
+            message = f"`{call.operator}` matches either way round without being told"
+            self.findings.warning("QP155", node.span, message, hint="leave `unordered` out")
+        elif node.modifier == "ordered" and not signature.commutative:
+            message = f"`{call.operator}` matches in the order written without being told"
+            self.findings.warning("QP155", node.span, message, hint="leave `ordered` out")
+        self.draft.ordered[index] = node.modifier == "ordered"
 
     def optional(self, node: tree.Optional) -> tuple[int, bool]:
         inner = node.value
-        first = inner.arguments[0] if isinstance(inner, tree.Call) and inner.arguments else None
-        if first is None or isinstance(first, tree.Slot | tree.Keyword | tree.Rest):
+        first = node.otherwise
+        if first is None and isinstance(inner, tree.Call) and inner.arguments:
+            given = inner.arguments[0]
+            first = None if isinstance(given, tree.Slot | tree.Keyword | tree.Rest) else given
+        if first is None:
             message = "only a call with a first operand can be optional: `f(a)?` means `f(a) | a`"
             self.findings.error("QP115", node.span, message)
             return self.structure(inner)
@@ -192,13 +322,14 @@ class _RowBuilder:
     def field(self, node: tree.Field) -> int:
         value, _ = self.structure(node.value)
         inner = self.draft.nodes[value]
-        tuples = TUPLE_RESULTS | self.scope.unbuilt
-        gives_one = isinstance(inner, ir.Call) and inner.operator not in tuples
-        if gives_one or isinstance(inner, ir.Input | ir.Literal):
+        gives_one = isinstance(inner, ir.Call) and inner.operator not in TUPLE_RESULTS
+        unknown = isinstance(inner, ir.Call) and operator(inner.operator) is None
+        if (gives_one and not unknown) or isinstance(inner, ir.Literal):
             message = "only a tuple has fields, and this is one value"
             self.findings.error("QP114", node.value.span, message)
         return self.add(ir.Field(value, node.index, node.span))
 
+    # ---- tuples ----
     def tuple(self, node: tree.Tuple) -> int:
         first = node.elements[0]
         if isinstance(first, tree.Repeat):
@@ -208,10 +339,20 @@ class _RowBuilder:
             if isinstance(element, tree.Repeat):
                 report_unbuilt(self.findings, element.span, "`...` beside other fields of a tuple")
             elif isinstance(element, tree.Slot):
-                report_unbuilt(self.findings, element.span, "a slot in a tuple")
+                elements.append(self.slot(element))
             else:
                 elements.append(self.structure(element)[0])
         return self.add(ir.Tuple(tuple(elements), node.span))
+
+    def slot(self, node: tree.Slot) -> int:
+        """`x.scale` as an operand or as a field of a tuple of scales."""
+        if node.slot not in ("scale", "zero_point"):
+            hint = did_you_mean(node.slot, ("scale", "zero_point"))
+            message = f"`{node.slot}` is no slot of a tensor; slots are `scale` and `zero_point`"
+            self.findings.error("QP106", node.span, message, hint=hint)
+        constant = self.add(ir.SlotConstant(node.span))
+        self.written[constant] = node
+        return constant
 
     def repeat(self, node: tree.Tuple, repeat: tree.Repeat) -> int:
         element = repeat.element
@@ -238,7 +379,7 @@ class _RowBuilder:
             first, last = node.operators[0].span, node.operators[-1].span
             name = node.operators[self.choices.pick(len(node.operators), first.to(last))]
         signature = operator(name.text)
-        if name.text in self.scope.unbuilt or "$" in name.text:
+        if "$" in name.text or (signature is None and not self.scope.is_whole):
             return self.unknown_call(node, name.text)
         if signature is None:
             hint = did_you_mean(name.text, operator_names())
@@ -252,3 +393,17 @@ class _RowBuilder:
         skipped = tree.Keyword | tree.Rest | tree.Slot
         operands = [self.structure(a)[0] for a in node.arguments if not isinstance(a, skipped)]
         return self.add(ir.Call(name, tuple(operands), (), node.span))
+
+    def composite(self, node: tree.CompositeCall) -> int:
+        """`composite "npu.conv2d"(a, b)`; `(..)` for any operands."""
+        if len(node.arguments) == 1 and isinstance(node.arguments[0], tree.Rest):
+            return self.add(ir.CompositeCall(node.composite.text, None, node.span))
+        operands: list[int] = []
+        for argument in node.arguments:
+            if isinstance(argument, tree.Slot | tree.Keyword | tree.Rest):
+                message = "a composite takes values only: what it is given has no names"
+                hint = "write its operands in order, or `(..)` for any"
+                self.findings.error("QP114", argument.span, message, hint=hint)
+            else:
+                operands.append(self.structure(argument)[0])
+        return self.add(ir.CompositeCall(node.composite.text, tuple(operands), node.span))

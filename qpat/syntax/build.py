@@ -65,8 +65,11 @@ class TreeBuilder(Transformer[Token, tree.File]):
         return tree.Option(self._span(meta), *children)
 
     def extern(self, meta: Meta, children: list[Any]) -> tree.Extern:
-        name, formals, result, path = children
-        return tree.Extern(self._span(meta), name, formals or (), result, path)
+        name, formals, results, path = children
+        return tree.Extern(self._span(meta), name, formals or (), results, path)
+
+    def types(self, meta: Meta, children: list[Any]) -> tuple[tree.Type, ...]:
+        return tuple(children)
 
     def fragment(self, meta: Meta, children: list[Any]) -> tree.Fragment:
         name, formals, out, block = children
@@ -221,6 +224,9 @@ class TreeBuilder(Transformer[Token, tree.File]):
     def const_maybe(self, meta: Meta, children: list[Any]) -> tree.Constant:
         return tree.Constant(self._span(meta), children[0], True)
 
+    def variable(self, meta: Meta, children: list[Any]) -> tree.Variable:
+        return tree.Variable(self._span(meta), children[0])
+
     def optional_pattern(self, meta: Meta, children: list[Any]) -> tree.Optional:
         return tree.Optional(self._span(meta), *children)
 
@@ -236,6 +242,9 @@ class TreeBuilder(Transformer[Token, tree.File]):
     def literal_number(self, meta: Meta, children: list[Any]) -> tree.Literal:
         return tree.Literal(self._span(meta), _number(children[0]))
 
+    def literal_about(self, meta: Meta, children: list[Any]) -> tree.Literal:
+        return tree.Literal(self._span(meta), _number(children[0]), about=True)
+
     def literal_true(self, meta: Meta, children: list[Any]) -> tree.Literal:
         return tree.Literal(self._span(meta), True)
 
@@ -245,6 +254,10 @@ class TreeBuilder(Transformer[Token, tree.File]):
     def call(self, meta: Meta, children: list[Any]) -> tree.Call:
         operators, arguments = children
         return tree.Call(self._span(meta), operators, arguments or ())
+
+    def composite_call(self, meta: Meta, children: list[Any]) -> tree.CompositeCall:
+        composite, arguments = children
+        return tree.CompositeCall(self._span(meta), composite, arguments or ())
 
     def op_names(self, meta: Meta, children: list[Any]) -> tuple[tree.Identifier, ...]:
         return tuple(children)

@@ -32,9 +32,11 @@ class Text(Node):
 
 @dataclass(frozen=True)
 class Leaf(Node):
-    """A name where a value is wanted."""
+    """A name where a value is wanted. `inlined`: it stands for the call of a fragment, and the call
+    that the fragment ends in counts as written there."""
 
     name: str
+    inlined: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,10 @@ class Wildcard(Node):
 
 @dataclass(frozen=True)
 class Literal(Node):
+    """A number or truth value; `about` (`~0.7`) for one that need only be close."""
+
     value: int | float | bool
+    about: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,13 @@ class Constant(Node):
 
     leaf: Leaf | Wildcard
     maybe: bool
+
+
+@dataclass(frozen=True)
+class Variable(Node):
+    """`var x`: an input of the module."""
+
+    leaf: Leaf | Wildcard
 
 
 @dataclass(frozen=True)
@@ -85,6 +97,14 @@ class Call(Node):
 
 
 @dataclass(frozen=True)
+class CompositeCall(Node):
+    """`composite "npu.conv2d"(a, b)`: a call of a composite function of that name."""
+
+    composite: Text
+    arguments: tuple[Structure | Slot | Keyword | Rest, ...]
+
+
+@dataclass(frozen=True)
 class Repeat(Node):
     """`xs...` or `p ... 8` inside a tuple."""
 
@@ -105,9 +125,10 @@ class Field(Node):
 
 @dataclass(frozen=True)
 class Optional(Node):
-    """`f(a)?`: `f(a) | a`."""
+    """`f(a)?`: `f(a) | a`. `otherwise` is that `a` where `f` was a fragment, now inlined."""
 
     value: Structure
+    otherwise: Structure | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +145,18 @@ class Modified(Node):
 
 
 Structure: TypeAlias = (
-    Leaf | Wildcard | Literal | Constant | Call | Tuple | Field | Optional | Alternatives | Modified
+    Leaf
+    | Wildcard
+    | Literal
+    | Constant
+    | Variable
+    | Call
+    | CompositeCall
+    | Tuple
+    | Field
+    | Optional
+    | Alternatives
+    | Modified
 )
 
 
@@ -171,6 +203,22 @@ class Slice(Node):
 class Apply(Node):
     function: Expression
     arguments: tuple[Expression | Keyword, ...]
+
+
+@dataclass(frozen=True)
+class ExternCall(Node):
+    """A call of an extern: an Apply whose name has been looked up. `extern` is what the module
+    calls it."""
+
+    extern: str
+    arguments: tuple[Expression | Keyword, ...]
+
+
+@dataclass(frozen=True)
+class OptionRead(Node):
+    """A name that has been looked up and is an option."""
+
+    option: str
 
 
 @dataclass(frozen=True)
@@ -235,6 +283,8 @@ Expression: TypeAlias = (
     | Index
     | Slice
     | Apply
+    | ExternCall
+    | OptionRead
     | Present
     | Operation
     | Contained
@@ -316,7 +366,19 @@ class Option(Node):
     value: Expression
 
 
-Statement: TypeAlias = Bind | Form | Where | Let | Param | Inherit | Use | Meaning | Option
+@dataclass(frozen=True)
+class Inlined(Node):
+    """A fragment in the place of its use: `name` tells it from other uses in the pattern, `out` is
+    what its result is called (None for `use f(…)`), `span` is the use."""
+
+    name: str
+    out: str | None
+    block: Block
+
+
+Statement: TypeAlias = (
+    Bind | Form | Where | Let | Param | Inherit | Use | Meaning | Option | Inlined
+)
 
 
 @dataclass(frozen=True)
@@ -384,9 +446,11 @@ class Formal(Node):
 
 @dataclass(frozen=True)
 class Extern(Node):
+    """`results` are several where the function gives a tuple."""
+
     name: Identifier
     formals: tuple[Formal, ...]
-    result: Type
+    results: tuple[Type, ...]
     path: Text
 
 

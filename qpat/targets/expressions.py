@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from qpat.semantics import ir
 from qpat.semantics.ir import Kind
 from qpat.targets.layout import number, string
+from qpat.targets.names import safe
 
 # Python's precedence, the loosest first.
 _CONDITIONAL, _OR, _AND, _NOT, _COMPARE, _ADD, _MULTIPLY, _SIGN, _POWER, _ATOM = range(10)
@@ -20,17 +21,30 @@ _ARITHMETIC = {
     "%": _MULTIPLY,
     "**": _POWER,
 }
+_READS = (
+    ir.ReadMember,
+    ir.ReadAttribute,
+    ir.ReadLocal,
+    ir.ReadOption,
+    ir.ReadTarget,
+    ir.ExternCall,
+    ir.Subscript,
+)
 _SCALARS = frozenset([Kind.BOOL, Kind.INT, Kind.TEXT])
 _COMPARISONS = frozenset(["==", "!=", "<=", ">=", "<", ">"])
 
 
 @dataclass(frozen=True)
 class Variables:
-    """What the pattern's names are called in the record function: values, calls, and locals."""
+    """What the pattern's names are called in the record function: values, calls, and locals;
+    `options` is the text that gives the Options."""
 
     values: Mapping[str, str]
     calls: Mapping[str, str]
     locals: Mapping[str, str]
+    options: str
+    externs: Mapping[str, ir.Extern]
+    many: frozenset[str] = frozenset()
 
 
 def _literal(value: object) -> str:
@@ -70,8 +84,14 @@ class _Writer:
                 return f"{self.variables.calls[node.name]}.attrs.{node.attribute}", _ATOM
             case ir.ReadLocal():
                 return self.variables.locals[node.name], _ATOM
+            case ir.ReadOption():
+                return f"{self.variables.options}.{safe(node.name, ())}", _ATOM
+            case ir.ReadTarget():
+                return self._fact(node.fact), _ATOM
             case ir.ReadValue():
-                return self._value_variable(node.name), _ATOM
+                return self._named(node), _ATOM
+            case ir.ExternCall():
+                return self._extern(node), _ATOM
             case ir.IsPresent():
                 return self._present(node)
             case ir.Operation():
@@ -93,6 +113,23 @@ class _Writer:
     def _value_variable(self, name: str) -> str:
         return self.variables.values.get(name) or self.variables.calls[name]
 
+    def _named(self, node: ir.ReadValue) -> str:
+        return (self.variables.calls if node.is_call else self.variables.values)[node.name]
+
+    def _extern(self, node: ir.ExternCall) -> str:
+        """A call of an extern; what it gives is held to what it is declared to give."""
+        extern = self.variables.externs[node.name]
+        arguments: list[str] = []
+        for argument, formal in zip(node.arguments, extern.formals, strict=True):
+            text = self.text(argument)[0]
+            arguments.append(f"tensor_of(match, {text})" if formal.takes == "tensor" else text)
+        called = f"{safe(extern.name, ())}({', '.join(arguments)})"
+        if len(extern.results) == 1:
+            return typed(called, extern.results[0])
+        count = len(extern.results)
+        each = ", ".join(typed(f"given[{i}]", t) for i, t in enumerate(extern.results))
+        return f"(lambda given: ({each}))(unpacked({called}, {count}))"
+
     def _member(self, node: ir.ReadMember) -> str:
         variable = self._value_variable(node.name)
         if node.many:
@@ -100,15 +137,20 @@ class _Writer:
         return f"{variable}.{node.member}"
 
     def _present(self, node: ir.IsPresent) -> tuple[str, int]:
+        if node.name == "target":
+            return f"{self._fact(node.member or '')} is not None", _COMPARE
         if node.member == "value":
             value = self._value_variable(node.name)
             return f"{value} is not None and {value}.is_constant", _AND
         variable = self.variables.calls.get(node.name) or self.variables.values[node.name]
         return f"{variable} is not None", _COMPARE
 
+    def _fact(self, fact: str) -> str:
+        return f"{self.variables.options}.fact({string(fact)})"
+
     def _number(self, node: ir.Expression, precedence: int) -> str:
         """An operand to calculate with: what was read from the graph is widened first."""
-        read = isinstance(node, ir.ReadMember | ir.ReadAttribute | ir.ReadLocal | ir.Subscript)
+        read = isinstance(node, _READS)
         if (read and node.kind not in (Kind.INT, Kind.FLOAT)) or isinstance(node, ir.Sequence):
             return f"number({self.text(node)[0]})"
         return self.at(node, precedence)
@@ -148,6 +190,9 @@ class _Writer:
         if self.elementwise:
             first, second = self._number(left, _ADD), self._number(right, _ADD)
             return f"{first} {node.operator} {second}", _COMPARE
+        if Kind.TUPLE in (left.kind, right.kind) and node.operator in ("==", "!="):
+            text = f"matches({self.text(left)[0]}, {self.text(right)[0]})"
+            return (text, _ATOM) if node.operator == "==" else (f"not {text}", _NOT)
         if {left.kind, right.kind} <= _SCALARS:
             return f"{self.at(left, _ADD)} {node.operator} {self.at(right, _ADD)}", _COMPARE
         relation = string(node.operator)
@@ -162,7 +207,9 @@ class _Writer:
         )
 
     def _guard(self, name: str) -> str:
-        """A test for what a `??` needs: a name that is there, or a value that is a constant."""
+        """A test for what a `??` needs: a name, a constant's value, a fact of the target."""
+        if name.startswith("target."):
+            return f"{self._fact(name.removeprefix('target.'))} is not None"
         if name.endswith(".value"):
             value = self._value_variable(name.removesuffix(".value"))
             return f"{value} is not None and {value}.is_constant"
@@ -209,6 +256,9 @@ class _Writer:
             return f"bool(np.{node.name}({inner}))", _ATOM
         return _FUNCTIONS[node.name](self, node.arguments), _ATOM
 
+    def is_many(self, node: ir.Expression) -> bool:
+        return isinstance(node, ir.ReadValue) and node.name in self.variables.many
+
     def plain(self, arguments: tuple[ir.Expression, ...]) -> str:
         return ", ".join(self.text(argument)[0] for argument in arguments)
 
@@ -226,17 +276,80 @@ def _extreme(name: str, pairwise: str) -> Callable[[_Writer, tuple[ir.Expression
     return write
 
 
-_FUNCTIONS: dict[str, Callable[[_Writer, tuple[ir.Expression, ...]], str]] = {
-    "rank": lambda writer, arguments: f"len({writer.plain(arguments)}.shape)",
-    "size": lambda writer, arguments: f"size({writer.plain(arguments)})",
-    "pads": lambda writer, arguments: f"pads({writer.plain(arguments)})",
-    "axes": lambda writer, arguments: f"axes({writer.plain(arguments)})",
-    "abs": lambda writer, arguments: f"abs({writer._number(arguments[0], _CONDITIONAL)})",
+_Arguments = tuple[ir.Expression, ...]
+
+
+def _plain(name: str) -> Callable[[_Writer, _Arguments], str]:
+    return lambda writer, arguments: f"{name}({writer.plain(arguments)})"
+
+
+def _numeric(name: str) -> Callable[[_Writer, _Arguments], str]:
+    """A function of one number; the text of it is widened first where it was read."""
+    return lambda writer, arguments: f"{name}({writer._number(arguments[0], _CONDITIONAL)})"
+
+
+def _each(write: Callable[[str, str], str]) -> Callable[[_Writer, _Arguments], str]:
+    """A function of a value: of a port that is many, a list of what it gives for each."""
+
+    def written(writer: _Writer, arguments: _Arguments) -> str:
+        value, rest = writer.text(arguments[0])[0], writer.plain(arguments[1:])
+        is_list = any(isinstance(a, ir.ReadMember) and a.many for a in arguments)
+        if is_list or writer.is_many(arguments[0]):
+            layout = ", ".join([rest.split(", ")[0], "each.layout"]) if is_list else rest
+            return f"[{write('each', layout)} for each in {value}]"
+        return write(value, rest)
+
+    return written
+
+
+def _reduced(name: str) -> Callable[[_Writer, _Arguments], str]:
+    def write(writer: _Writer, arguments: _Arguments) -> str:
+        array = writer._number(arguments[0], _CONDITIONAL)
+        return f"reduced(np.{name}, {array}, {writer.plain(arguments[1:])})"
+
+    return write
+
+
+_FUNCTIONS: dict[str, Callable[[_Writer, _Arguments], str]] = {
+    "rank": _each(lambda value, rest: f"len({value}.shape)"),
+    "size": _each(lambda value, rest: f"size({value})"),
+    "dim": _each(lambda value, rest: f"dim({value}, {rest})"),
+    "broadcasts": _plain("broadcasts"),
+    "swapped": lambda writer, arguments: f"match.order.is_swapped({writer.plain(arguments)}.expr)",
+    "pads": _plain("pads"),
+    "axes": _plain("axes"),
+    "along": _plain("along"),
+    "abs": _numeric("abs"),
+    "round": _numeric("rounded"),
+    "floor": _numeric("np.floor"),
+    "ceil": _numeric("np.ceil"),
+    "sqrt": _numeric("np.sqrt"),
+    "exp": _numeric("np.exp"),
+    "log2": _numeric("np.log2"),
+    "bit_length": _numeric("bit_length"),
     "min": _extreme("min", "minimum"),
     "max": _extreme("max", "maximum"),
-    "sum": lambda writer, arguments: f"np.sum({writer._number(arguments[0], _CONDITIONAL)})",
-    "same": lambda writer, arguments: f"same({writer.plain(arguments)})",
-    "close": lambda writer, arguments: f"close({writer.plain(arguments)})",
-    "limits": lambda writer, arguments: f"limits({writer.plain(arguments)})",
-    "f32": lambda writer, arguments: f"np.float32({writer.plain(arguments)})",
+    "sum": _numeric("np.sum"),
+    "min_except": _reduced("min"),
+    "max_except": _reduced("max"),
+    "sum_except": _reduced("sum"),
+    "same": _plain("same"),
+    "close": _plain("close"),
+    "limits": _plain("limits"),
+    "f32": _plain("np.float32"),
+    "fixed_point": _numeric("fixed_point"),
+    "transpose": _plain("transposed"),
+    "flip": _plain("flipped"),
+    "reshape": _plain("np.reshape"),
+    "zeros": _plain("zeros"),
 }
+
+
+def typed(text: str, declared: ir.ValueType) -> str:
+    """A value held to the type it is declared to have."""
+    if declared.kind is Kind.ANY:
+        return text
+    if declared.dtype is None:
+        return f"typed({text}, {string(declared.kind.value)})"
+    shape = f", {declared.shape}" if declared.shape is not None else ""
+    return f"array_of({text}, {string(declared.dtype)}{shape})"

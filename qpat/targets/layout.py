@@ -118,3 +118,20 @@ def string(text: str) -> str:
 def number(value: int | float) -> str:
     """A number literal as ruff writes it: `1e20`."""
     return repr(value).replace("e+", "e")
+
+
+def literal(value: object) -> str:
+    """A literal of an attribute: a string, a number, or a tuple of them."""
+    if isinstance(value, str):
+        return string(value)
+    if isinstance(value, tuple):
+        return f"({', '.join(map(literal, value))}{',' if len(value) == 1 else ''})"
+    return number(value) if isinstance(value, int | float) else repr(value)
+
+
+def docstring(text: str) -> str:
+    """A line that can stand in a docstring, also as its last."""
+    printable = "".join(char if char.isprintable() else "?" for char in text)
+    escaped = printable.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    is_open = escaped.endswith('"') and not escaped.endswith('\\"')
+    return f'{escaped[:-1]}\\"' if is_open else escaped

@@ -9,14 +9,20 @@ from qpat.semantics import ir
 
 class Reads:
     """`values` and `calls` are what a match must hand over; `read_values` and `read_calls` are
-    what the statements and the ports' types look at."""
+    what the statements and the ports' types look at; of those `layouts` and `ranges` are the names
+    whose layout or range is read. `guards` are the blocks that only some rows have and that say
+    something; `many_results` are names for all the tensors a call gives."""
 
     def __init__(self, pattern: ir.Pattern) -> None:
         self.pattern = pattern
         self.read_values: set[str] = set()
         self.read_calls: set[str] = set()
+        self.layouts: set[str] = set()
+        self.ranges: set[str] = set()
+        self.guards: set[str] = set()
         for statement in pattern.statements:
             self._statement(statement)
+        self.many_results = {p.name for p in pattern.ports if p.many and p.is_output}
         for port in pattern.ports:
             if port.dtypes or port.same_dtype_as is not None or port.shape is not None:
                 self.read_values.add(port.name)
@@ -25,14 +31,14 @@ class Reads:
         self.values = frozenset(self.read_values | {port.name for port in pattern.ports})
         self.calls = frozenset(self.read_calls)
 
+    def is_many(self, name: str) -> bool:
+        return any(port.many and port.name == name for port in self.pattern.ports)
+
     def maybe_value(self, name: str) -> bool:
         return any(name not in row.values for row in self.pattern.rows)
 
     def maybe_call(self, name: str) -> bool:
         return any(name not in row.calls for row in self.pattern.rows)
-
-    def has_other_form(self, form: str) -> bool:
-        return any(row.form != form for row in self.pattern.rows)
 
     def order(self, name: str) -> tuple[int, str]:
         """Sorts names as the first row that has them binds them."""
@@ -42,6 +48,8 @@ class Reads:
         return -1, name
 
     def _statement(self, statement: ir.Statement) -> None:
+        if statement.block is not None and not is_own_form(statement.block):
+            self.guards.add(statement.block)
         if isinstance(statement, ir.Fill | ir.Inherit):
             self.read_values.add(statement.name)
         expression = statement.condition if isinstance(statement, ir.Where) else None
@@ -54,22 +62,31 @@ class Reads:
         match node:
             case ir.ReadMember():
                 self.read_values.add(node.name)
+                if node.member in ("layout", "range"):
+                    (self.layouts if node.member == "layout" else self.ranges).add(node.name)
             case ir.ReadAttribute():
                 self.read_calls.add(node.name)
-            case ir.Function(name="pads" | "axes", arguments=(ir.ReadValue() as first, *_)):
-                self.read_calls.add(first.name)
-            case ir.Function(arguments=(ir.ReadValue() as first, *_)):
-                self.read_values.add(first.name)
+            case ir.ReadValue():
+                (self.read_calls if node.is_call else self.read_values).add(node.name)
+            case ir.IsPresent(name="target"):
+                pass
             case ir.IsPresent():
                 self._present(node.name, node.member)
             case ir.Operation(operator="??"):
                 for name in node.needs:
+                    if name.startswith("target."):
+                        continue
                     member = "value" if name.endswith(".value") else None
                     self._present(name.removesuffix(".value"), member)
 
     def _present(self, name: str, member: str | None) -> None:
         is_call = any(name in row.calls for row in self.pattern.rows)
         (self.read_calls if is_call and member is None else self.read_values).add(name)
+
+
+def is_own_form(block: str) -> bool:
+    """Whether a block is a form of the pattern itself, and no fragment or form of one."""
+    return block.startswith("/") and "/" not in block[1:]
 
 
 def _walk(expression: ir.Expression | None) -> Iterator[ir.Expression]:
@@ -85,7 +102,7 @@ def _children(node: ir.Expression) -> Iterable[ir.Expression | None]:
     match node:
         case ir.Operation():
             return node.operands
-        case ir.Function():
+        case ir.Function() | ir.ExternCall():
             return node.arguments
         case ir.Subscript():
             return (node.value, node.index, node.start, node.stop)

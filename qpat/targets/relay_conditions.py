@@ -6,7 +6,8 @@ from typing import Any, Iterable, Tuple
 
 import numpy as np
 
-from qpat.targets.relay_support import Refused, Value, elements, holds, number, shape_of
+from qpat.targets.relay_reading import Refused, elements, holds, number, shape_of
+from qpat.targets.relay_support import Value
 
 # ---- conditions: the same in every module qpat writes ------------------------------
 

@@ -6,39 +6,39 @@ from typing import Any, Callable, List, Optional, Tuple
 
 from tvm import relay
 
-from qpat.targets.relay_support import (
-    Match,
-    Mismatch,
-    Parameters,
-    Refused,
-    Row,
-    accepts,
-    recorded,
-    refusal,
-)
+from qpat.targets.relay_reading import Mismatch, Refused, composite_name
+from qpat.targets.relay_support import Match, Parameters, Row, Target, accepts, recorded, refusal
 
 ROWS: Tuple[Row, ...] = ()
+OPERATOR_RULES: Any = {}
+COMPILER = ""
+Options = Target
 
 # ---- interface: the same in every module qpat writes -------------------------------
 
 
-def pattern_table() -> List[Tuple[str, Any, Callable[[Any], bool]]]:
+def pattern_table(**options: Any) -> List[Tuple[str, Any, Callable[[Any], bool]]]:
     """(composite, pattern, check) of every row, in order of priority, for MergeComposite.
 
-    register_pattern_table(COMPILER, pattern_table) takes the function itself.
+    The arguments are those of Options. register_pattern_table(COMPILER, pattern_table) takes the
+    function itself.
     """
-    return [(row.composite, row.pattern(), accepts(row)) for row in ROWS]
+    chosen = Options(**options)
+    return [(row.composite, row.pattern(), accepts(row, chosen)) for row in ROWS]
 
 
 def extract(
-    composite: Any, inherited: Optional[Callable[[Any], Optional[Parameters]]] = None
+    composite: Any,
+    inherited: Optional[Callable[[Any], Optional[Parameters]]] = None,
+    options: Optional[Options] = None,
 ) -> Any:
     """The record of a composite: a call of a composite function (best), or the function alone.
 
     Works before and after PartitionGraph. `inherited` gives the Parameters of an argument of the
     call, or of the call itself, where the module around it knows them; `qpat.partition` passes its
-    analysis. Raises ValueError where this is no composite of this module, or a tuple's scales are
-    arguments of the composite and only the function was given.
+    analysis. `options` are those the table was made with. Raises ValueError where this is no
+    composite of this module, or a tuple's scales are arguments of the composite and only the
+    function was given.
     """
     function = composite.op if isinstance(composite, relay.Call) else composite
     name = composite_name(function)
@@ -49,8 +49,10 @@ def extract(
         arguments = dict(zip(function.params, composite.args))
     outer = dict(arguments)
     outer[function.body] = composite
+    chosen = options if options is not None else Options()
 
     def setup(match: Match) -> None:
+        match.options = chosen
         match.inputs = {parameter: index for index, parameter in enumerate(function.params)}
         match.recording = True
         if inherited is not None:
@@ -72,15 +74,6 @@ def extract(
     raise ValueError(f"{name}: {reason}")
 
 
-def composite_name(function: Any) -> Optional[str]:
-    """The name of a composite function; None for anything else."""
-    if not isinstance(function, relay.Function) or not function.attrs:
-        return None
-    # Asked with `keys`: what an attribute that is not there raises is different in each TVM.
-    named = "Composite" in function.attrs.keys()
-    return str(function.attrs["Composite"]) if named else None
-
-
 def composites(expr: Any) -> List[Any]:
     """The calls of this module's composites in an expression (such as the body of a partitioned
     function), operands before their users."""
@@ -95,11 +88,12 @@ def composites(expr: Any) -> List[Any]:
     return found
 
 
-def refusals(root: Any) -> List[Tuple[str, str]]:
+def refusals(root: Any, options: Optional[Options] = None) -> List[Tuple[str, str]]:
     """(composite, reason) of every row that has the structure at `root` and refuses it."""
+    chosen = options if options is not None else Options()
     found = []
     for row in ROWS:
-        reason = refusal(row, root)
+        reason = refusal(row, root, chosen)
         if reason is not None and not isinstance(reason, Mismatch):
             found.append((row.composite, str(reason)))
     return found

@@ -1,9 +1,4 @@
-"""What every generated Relay module begins with: records, reading a graph, comparing, trying rows.
-
-`qpat compile` copies the text between the two rulers below into the module it writes, so this file
-keeps to what such a module may use: Python 3.8, TVM 0.9 to 0.19 and NumPy. The same goes for
-relay_conditions.py and relay_interface.py, which follow it there.
-"""
+"""Records, matches and trying rows in every generated Relay module; see relay_reading.py."""
 
 from __future__ import annotations
 
@@ -14,15 +9,17 @@ import numpy as np
 import tvm
 from tvm import relay
 
-# ---- support: the same in every module qpat writes ---------------------------------
+from qpat.targets.relay_reading import (
+    Attributes,
+    Mismatch,
+    Refused,
+    constant_value,
+    plain,
+    shape_of,
+)
+from qpat.targets.relay_slots import agreed, in_dtype, same_value, scalar_or_vector
 
-
-class Refused(Exception):
-    """A match is refused; the text says why."""
-
-
-class Mismatch(Refused):
-    """The graph has another structure than the row."""
+# ---- records and matches: the same in every module qpat writes --------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,25 +70,42 @@ class Space:
 
 
 class Value:
-    """One named value of a match: its expression, its space, and how to find a vector's axis."""
+    """One named value of a match: its expression, its space, and how to find the axis of a vector,
+    the layout, and the calls that bound its range. `field`: one field of a call's tuple."""
 
     def __init__(
         self,
         expr: Any,
         space: Optional[Space] = None,
         axis: Optional[Callable[[], Optional[int]]] = None,
+        layout: Optional[Callable[[], str]] = None,
+        clips: Tuple[Any, ...] = (),
+        field: Optional[int] = None,
     ) -> None:
         self.expr = expr
         self.space = space if space is not None else Space()
         self._axis = axis
+        self._layout = layout
+        self._clips = clips
+        self._field = field
+        self._range: Any = None
+
+    @property
+    def _type(self) -> Any:
+        type_ = self.expr.checked_type
+        return type_ if self._field is None else type_.fields[self._field]
 
     @property
     def shape(self) -> Tuple[Optional[int], ...]:
-        return shape_of(self.expr)
+        return shape_of(self._type)
 
     @property
     def dtype(self) -> str:
-        return str(self.expr.checked_type.dtype)
+        return str(self._type.dtype)
+
+    @property
+    def op(self) -> str:
+        return str(self.expr.op.name)
 
     @property
     def attrs(self) -> Attributes:
@@ -118,12 +132,47 @@ class Value:
         return self.space.zero_point
 
     @property
+    def qparams(self) -> Tuple[Any, Any]:
+        return self.scale, self.zero_point
+
+    @property
     def axis(self) -> Optional[int]:
         if np.ndim(self.space.scale) == 0 and np.ndim(self.space.zero_point) == 0:
             return None
         if self._axis is not None:
             return self._axis()
         return self.space.inherited_axis
+
+    @property
+    def layout(self) -> str:
+        layout = self._layout() if self._layout is not None else ""
+        if len(layout) != len(self.shape):
+            raise Refused(f"layout {layout!r} does not fit {len(self.shape)} dimensions")
+        return layout
+
+    @property
+    def range(self) -> Tuple[int, int]:
+        """The least and greatest integer this value takes: of its dtype, less what is clipped."""
+        if self._range is not None:
+            return int(self._range[0]), int(self._range[1])
+        info = np.iinfo(self.dtype)
+        least, most = int(info.min), int(info.max)
+        for clip in self._clips:
+            attrs = Attributes(clip)
+            is_relu = clip.op.name == "nn.relu"
+            least = max(least, 0 if is_relu else int(attrs.a_min))
+            most = min(most, most if is_relu else int(attrs.a_max))
+        return least, most
+
+    def fill(self, slot: str, value: Any) -> None:
+        """Sets a slot that the row leaves open."""
+        if slot == "range":
+            self._range = value
+        elif slot == "qparams":
+            self.space.fill("scale", value[0])
+            self.space.fill("zero_point", value[1])
+        else:
+            self.space.fill(slot, value)
 
     def tensor(self, inputs: Dict[Any, int]) -> Tensor:
         dtype = self.dtype
@@ -136,26 +185,65 @@ class Value:
         return Tensor(dtype, self.shape, scale, zero_point, axis, value, inputs.get(self.expr))
 
 
-class Attributes:
-    """The attributes of a call as plain Python values; lists are tuples."""
+class Order:
+    """Which way round the commutative calls of a row are read: all ways in turn, the written one
+    first. Goes back to the last call that was met, so what fails early is not tried again."""
 
-    def __init__(self, call: Any) -> None:
-        self._call = call
+    def __init__(self) -> None:
+        self._ways: List[bool] = []
+        self._met = 0
+        self._swapped: Dict[Any, bool] = {}
 
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return plain(getattr(self._call.attrs, name))
-        except AttributeError:
-            raise Refused(f"{self._call.op.name} of this TVM has no attribute {name}") from None
+    def operands(self, call_expr: Any, pairs: Iterable[Tuple[int, int]]) -> List[Any]:
+        """The operands of a call; swapped, each of a pair in the other's place."""
+        if self._met == len(self._ways):
+            self._ways.append(False)
+        swapped = self._ways[self._met]
+        self._met += 1
+        self._swapped[call_expr] = swapped
+        found = list(call_expr.args)
+        for first, second in pairs if swapped else ():
+            found[first], found[second] = found[second], found[first]
+        return found
+
+    def is_swapped(self, call_expr: Any) -> bool:
+        return self._swapped.get(call_expr, False)
+
+    def advance(self) -> bool:
+        """To the next way; False after the last."""
+        while self._ways and self._ways[-1]:
+            self._ways.pop()
+        self._met = 0
+        self._swapped = {}
+        if not self._ways:
+            return False
+        self._ways[-1] = True
+        return True
 
 
 class Match:
-    """The values and calls of one row by name. `inherited` tells what lies outside the match."""
+    """The values and calls of one row by name. `blocks` are the forms and fragments that only some
+    rows have, `inner` the calls inside, `shared` those that may have other users, `inherited` tells
+    what lies outside the match."""
 
-    def __init__(self, form: Optional[str], values: Dict[str, Any], calls: Dict[str, Any]) -> None:
+    def __init__(
+        self,
+        form: Optional[str],
+        values: Dict[str, Any],
+        calls: Dict[str, Any],
+        blocks: Tuple[str, ...] = (),
+        order: Optional[Order] = None,
+        inner: Tuple[Any, ...] = (),
+        shared: Tuple[Any, ...] = (),
+    ) -> None:
         self.form = form
         self.values = values
         self.calls = {name: Value(call) for name, call in calls.items()}
+        self.blocks = blocks
+        self.order = order if order is not None else Order()
+        self.inner = inner
+        self.shared = shared
+        self.options: Any = None
         self.recording = False  # a check wants to know whether, not what
         self.inputs: Dict[Any, int] = {}
         self.inherited: Callable[[Any], Optional[Parameters]] = lambda expr: None
@@ -189,292 +277,83 @@ class Match:
             space.scale = space.zero_point = None
 
 
+class Target:
+    """What is known of the target: of the one given, or of that of the `with` block around."""
+
+    def __init__(self, target: Any = None) -> None:
+        chosen = target if target is not None else tvm.target.Target.current(allow_none=True)
+        self.target = tvm.target.Target(chosen) if isinstance(chosen, (str, dict)) else chosen
+
+    def fact(self, name: str) -> Any:
+        """An attribute of the target, such as `mcpu`; `kind` and `keys` too; None if not said."""
+        if self.target is None:
+            return None
+        if name == "kind":
+            return str(self.target.kind.name)
+        if name == "keys":
+            return tuple(str(key) for key in self.target.keys)
+        found = self.target.attrs.get(name) if hasattr(self.target.attrs, "get") else None
+        return plain(found)
+
+
 class Row(NamedTuple):
     """One alternation-free structure of a pattern."""
 
     composite: str
     operators: Tuple[str, ...]
     pattern: Callable[[], Any]
-    bind: Callable[[Any, Dict[Any, Any]], Match]
+    bind: Callable[[Any, Dict[Any, Any], Order], Match]
     record: Callable[[Match], Any]
 
 
-# Reading a graph: each of these raises Mismatch or Refused where it does not find what is wanted.
-
-
-def call(expr: Any, operator: str, operands: int) -> Any:
-    """`expr` itself, a call of `operator`."""
-    is_call = isinstance(expr, relay.Call) and isinstance(expr.op, tvm.ir.Op)
-    if not is_call or expr.op.name != operator:
-        raise Mismatch(f"{described(expr)} where {operator} is wanted")
-    if len(expr.args) != operands:
-        raise Mismatch(f"{operator} with {len(expr.args)} operands, not {operands}")
-    return expr
-
-
-def described(expr: Any) -> str:
-    if isinstance(expr, relay.Call) and isinstance(expr.op, tvm.ir.Op):
-        return str(expr.op.name)
-    if isinstance(expr, relay.Call):
-        return "a composite"
-    names = {relay.Constant: "a constant", relay.Var: "a variable", relay.Tuple: "a tuple"}
-    return names.get(type(expr), type(expr).__name__)
-
-
-def attribute(call_expr: Any, name: str, wanted: Any) -> None:
-    """Wants an attribute of a call to have a value."""
-    found = getattr(Attributes(call_expr), name)
-    if not holds(found, "==", wanted):
-        raise Mismatch(f"{call_expr.op.name} has {name}={found!r}, not {wanted!r}")
-
-
-def constant(expr: Any, arguments: Dict[Any, Any]) -> Any:
-    """A constant. TVM hands one that is also an input over as an argument of the composite."""
-    expr = arguments.get(expr, expr)
-    if not isinstance(expr, relay.Constant):
-        raise Mismatch(f"{described(expr)} where a constant is wanted")
-    return expr
-
-
-def literal(expr: Any, wanted: Any, arguments: Dict[Any, Any]) -> Any:
-    """A scalar constant equal to `wanted`; a float dtype rounds it, an integer one does not."""
-    found = constant_value(constant(expr, arguments))
-    rounded = np.asarray(wanted).astype(found.dtype)
-    fits = found.dtype.kind == "f" or rounded == wanted
-    if found.size != 1 or not fits or found.ravel()[0] != rounded:
-        raise Mismatch(f"another constant than {wanted!r}")
-    return expr
-
-
-def same_node(expr: Any, first: Any) -> None:
-    if not expr.same_as(first):
-        raise Mismatch("two different values where one is wanted twice")
-
-
-def same_fields(expr: Any, first: List[Any]) -> None:
-    for each, other in zip(fields(expr, len(first)), first):
-        same_node(each, other)
-
-
-def apart(inputs: Iterable[Any], inside: Iterable[Any]) -> None:
-    """Wants no input to be a value of the match itself, or computed from one: TVM would cut the
-    composite off there, or compute the value twice."""
-    inner, seen, waiting = set(inside), set(), list(inputs)
-    while waiting:
-        expr = waiting.pop()
-        if expr in inner:
-            raise Refused("an input is computed from a value inside the match")
-        if expr not in seen:
-            seen.add(expr)
-            waiting += operands_of(expr)
-
-
-def operands_of(expr: Any) -> List[Any]:
-    if isinstance(expr, relay.Call):
-        return list(expr.args)
-    if isinstance(expr, relay.Tuple):
-        return list(expr.fields)
-    return [expr.tuple_value] if isinstance(expr, relay.TupleGetItem) else []
-
-
-def fields(expr: Any, count: Optional[int] = None) -> List[Any]:
-    """The fields of a tuple."""
-    if not isinstance(expr, relay.Tuple):
-        raise Mismatch(f"{described(expr)} where a tuple is wanted")
-    if count is not None and len(expr.fields) != count:
-        raise Mismatch(f"a tuple of {len(expr.fields)}, not {count}")
-    return list(expr.fields)
-
-
-def field(expr: Any, index: int) -> Any:
-    """The tuple that `expr` takes field `index` of."""
-    if not isinstance(expr, relay.TupleGetItem) or expr.index != index:
-        raise Mismatch(f"{described(expr)} where field {index} of a tuple is wanted")
-    return expr.tuple_value
-
-
-def field_constants(expr: Any, arguments: Dict[Any, Any]) -> List[Any]:
-    """The fields of a tuple of constants. TVM hands these to the composite as arguments."""
-    return [constant(each, arguments) for each in fields(expr)]
-
-
-def constant_value(expr: Any) -> Any:
-    if not isinstance(expr, relay.Constant):
-        raise Refused(f"{described(expr)} where a constant is wanted")
-    return np.asarray(expr.data.numpy())
-
-
-def shape_of(expr: Any) -> Tuple[Optional[int], ...]:
-    """The shape of an expression; None for a dimension that is not known."""
-    dimensions = expr.checked_type.shape
-    return tuple(int(d) if isinstance(d, tvm.tir.IntImm) else None for d in dimensions)
-
-
-def elements(shape: Iterable[Any]) -> int:
-    """The number of elements of a shape."""
-    return int(np.prod([int(each) for each in shape], dtype=np.int64))
-
-
-def plain(value: Any) -> Any:
-    """An attribute as a plain Python value."""
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
-    if isinstance(value, (tvm.tir.IntImm, tvm.tir.FloatImm)):
-        return value.value
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, (tvm.ir.Array, list, tuple)):
-        return tuple(plain(each) for each in value)
-    return value
-
-
-# Scales and zero points.
-
-
-def agreed(constants: Iterable[Any], what: str) -> Any:
-    """The value that all constants agree on; None if there are none."""
-    values = [scalar_or_vector(constant_value(each)) for each in constants]
-    for other in values[1:]:
-        if not same_value(values[0], other):
-            raise Refused(f"two {what}s for one tensor: {values[0]} and {other}")
-    return values[0] if values else None
-
-
-def scalar_or_vector(value: Any) -> Any:
-    """A scalar for anything with one element, so that per-tensor is spelled one way."""
-    return value.reshape(())[()] if value.size == 1 else value
-
-
-def same_value(first: Any, second: Any) -> bool:
-    return np.shape(first) == np.shape(second) and bool(np.all(np.asarray(first) == second))
-
-
-def in_dtype(zero_point: Any, dtype: str) -> Any:
-    """A zero point in the tensor's own dtype, where NumPy has it and the value fits."""
-    try:
-        wanted = np.dtype(dtype)
-    except TypeError:
-        return zero_point
-    if wanted.kind not in "iu" or not holds(
-        np.asarray(zero_point).astype(wanted), "==", zero_point
-    ):
-        return zero_point
-    return np.asarray(zero_point).astype(wanted)[()]
-
-
-def attribute_axis(call_expr: Any, name: str, tensor: Any) -> int:
-    """An axis said by an attribute, counted from the front."""
-    axis = int(getattr(Attributes(call_expr), name))
-    return axis + len(shape_of(tensor)) if axis < 0 else axis
-
-
-def layout_axis(call_expr: Any, name: str, letter: str) -> Optional[int]:
-    """The axis that a layout gives a letter, such as the O of HWIO."""
-    position = str(getattr(Attributes(call_expr), name)).find(letter)
-    return None if position < 0 else position
-
-
-def bias_axis(call_expr: Any, axis: Optional[int]) -> Optional[int]:
-    """The axis of a bias, from that of what it is added to: its only one."""
-    return 0 if axis == attribute_axis(call_expr, "axis", call_expr) else None
-
-
-def biased_axis(call_expr: Any, axis: Optional[int]) -> Optional[int]:
-    """The axis of what a bias is added to, from that of the bias."""
-    return attribute_axis(call_expr, "axis", call_expr) if axis == 0 else None
-
-
-def broadcast_axis(start: Any, end: Any, axis: Optional[int]) -> Optional[int]:
-    """An axis counted from the right stays the same one when shapes are broadcast."""
-    if axis is None:
-        return None
-    moved = axis - len(shape_of(start)) + len(shape_of(end))
-    return moved if moved >= 0 and shape_of(end)[moved] == shape_of(start)[axis] else None
-
-
-def transposed_axis(call_expr: Any, forward: bool, axis: Optional[int]) -> Optional[int]:
-    """Where a transpose moves an axis to, or where it came from."""
-    rank = len(shape_of(call_expr))
-    axes = Attributes(call_expr).axes
-    order = [int(a) % rank for a in axes] if axes else list(range(rank))[::-1]
-    if axis is None:
-        return None
-    return order.index(axis) if forward else order[axis]
-
-
-def reshaped_axis(start: Any, end: Any, axis: Optional[int]) -> Optional[int]:
-    """The axis of `end` that has the size and the elements before it that `axis` has in `start`."""
-    old, new = shape_of(start), shape_of(end)
-    if axis is None or None in old or None in new:
-        return None
-    before = elements(old[:axis])
-    for candidate, size_there in enumerate(new):
-        if size_there == old[axis] and elements(new[:candidate]) == before:
-            return candidate
-    return None
-
-
-# Comparing.
-
-
-def number(value: Any) -> Any:
-    """A value to calculate with: float64, int64 or a Python number, never a narrow type."""
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiub":
-        raise Refused(f"{value!r} is not a number")
-    return array.astype(np.float64 if array.dtype.kind == "f" else np.int64)[()]
-
-
-def holds(left: Any, relation: str, right: Any) -> bool:
-    """A comparison that holds for all elements. Lists of different lengths are not equal."""
-    if left is None or right is None or isinstance(left, str) or isinstance(right, str):
-        return bool(compared(left, relation, right))
-    first, second = number(left), number(right)
-    if np.ndim(first) and np.ndim(second) and np.shape(first) != np.shape(second):
-        return relation == "!="
-    return bool(np.all(compared(first, relation, second)))
-
-
-def compared(left: Any, relation: str, right: Any) -> Any:
-    if relation == "==":
-        return left == right
-    if relation == "!=":
-        return left != right
-    if relation == "<=":
-        return left <= right
-    if relation == ">=":
-        return left >= right
-    return left < right if relation == "<" else left > right
-
-
-# Trying a row.
+def results(expr: Any, space: Optional[Space] = None) -> List[Value]:
+    """The tensors of the tuple that a call gives."""
+    count = len(expr.checked_type.fields)
+    return [Value(expr, space, field=number) for number in range(count)]
 
 
 def recorded(row: Row, root: Any, arguments: Dict[Any, Any], setup: Callable[[Match], None]) -> Any:
     """The record of a row at `root`. Raises Refused, also for whatever goes wrong in a condition:
     any exception in a check would stop all of MergeComposite."""
-    try:
-        match = row.bind(root, arguments)
-        setup(match)
-        return row.record(match)
-    except Refused:
-        raise
-    except Exception as error:
-        raise Refused(f"{type(error).__name__}: {error}") from error
+    return tried(row, root, arguments, setup)[1]
 
 
-def refusal(row: Row, root: Any) -> Optional[Refused]:
+def tried(
+    row: Row, root: Any, arguments: Dict[Any, Any], setup: Callable[[Match], None]
+) -> Tuple[Match, Any]:
+    """The match and the record of a row at `root`, its commutative calls read every way round.
+
+    TVM has matched one way already and cut the composite out there, so another way counts only
+    where it has the same calls inside.
+    """
+    order, refused, inner = Order(), [], None
+    while True:
+        try:
+            match = row.bind(root, arguments, order)
+            if inner is None or inner == set(match.inner):
+                inner = set(match.inner)
+                setup(match)
+                return match, row.record(match)
+        except Refused as error:
+            refused.append(error)
+        except Exception as error:
+            refused.append(Refused(f"{type(error).__name__}: {error}"))
+        if not order.advance():
+            raise next((each for each in refused if not isinstance(each, Mismatch)), refused[0])
+
+
+def refusal(row: Row, root: Any, options: Any) -> Optional[Refused]:
     """Why a row does not take `root`, a call in the graph with its operands behind it."""
     try:
-        recorded(row, root, {}, lambda match: None)
+        recorded(row, root, {}, lambda match: setattr(match, "options", options))
     except Refused as refused:
         return refused
     return None
 
 
-def accepts(row: Row) -> Callable[[Any], bool]:
+def accepts(row: Row, options: Any) -> Callable[[Any], bool]:
     """The check of a row as MergeComposite calls it."""
-    return lambda root: refusal(row, root) is None
+    return lambda root: refusal(row, root, options) is None
 
 
-# ---- end of support ------------------------------------------------------------------
+# ---- end of records ---------------------------------------------------------------------

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations
 from types import ModuleType
 from typing import Any
 
@@ -357,10 +358,15 @@ def _at(exprs: Sequence[Any], place: Any) -> Any:
 
 def _bind(row: _Row, compiled: _Module, root: Any, arguments: Mapping[Any, Any]) -> Any:
     """What the binder binds each name to, or the reason why it does not."""
-    try:
-        values = row.generated.bind(root, dict(arguments)).values
-    except compiled.module.Refused as refused:
-        return refused
+    order = compiled.module.Order()
+    values, first = None, None
+    while values is None:
+        try:
+            values = row.generated.bind(root, dict(arguments), order).values
+        except compiled.module.Refused as refused:
+            first = first or refused
+            if not order.advance():
+                return first
     return {
         name: [each.expr for each in value] if isinstance(value, list) else value.expr
         for name, value in values.items()
@@ -386,18 +392,18 @@ def _compare(row: _Row, compiled: _Module, node: Any) -> str:
     """Holds one row against TVM's matcher at one node, and says what came out."""
     matched = bool(row.generated.pattern().match(node))
     bound = _bind(row, compiled, node, {})
-    loosely = _Reference(row.ir, strict=False).bind(node)
-    strictly = _Reference(row.ir, strict=True).bind(node)
+    loosely = list(_every_way(row.ir, node, strict=False))
+    strictly = list(_every_way(row.ir, node, strict=True))
     assert matched or not isinstance(bound, dict), "the binder takes what TVM does not match"
-    if strictly is not None and isinstance(bound, compiled.module.Refused):
-        assert _cuts_itself(row.ir, strictly), f"the binder says: {bound}"
+    if strictly and isinstance(bound, compiled.module.Refused):
+        assert all(_cuts_itself(row.ir, way) for way in strictly), f"the binder says: {bound}"
         return "an input is inside the match"
-    assert (strictly is not None) == isinstance(bound, dict), f"the binder says: {bound}"
-    if strictly is not None:
-        wanted = {n: _fields(row.ir, strictly, i) for n, i in row.ir.values.items()}
-        assert all(_same(value, wanted[name]) for name, value in bound.items())
+    assert bool(strictly) == isinstance(bound, dict), f"the binder says: {bound}"
+    if strictly:
+        ways = [{n: _fields(row.ir, w, i) for n, i in row.ir.values.items()} for w in strictly]
+        assert any(all(_same(v, way[name]) for name, v in bound.items()) for way in ways)
         return "both"
-    if loosely is not None:
+    if loosely:
         assert matched, "TVM does not match what has the structure of the row"
         assert str(bound)
         return "refused for a value"
@@ -458,8 +464,7 @@ def _in_body(
     compiled: _Module, body: Any, arguments: Mapping[Any, Any]
 ) -> Iterator[list[tuple[str, Any]]]:
     for row in compiled.rows:
-        found = _Reference(row.ir, strict=True, arguments=arguments).bind(body)
-        if found is not None:
+        for found in _every_way(row.ir, body, True, arguments):
             names = [(port.name, row.ir.values.get(port.name)) for port in compiled.ports]
             yield [(n, None if i is None else _fields(row.ir, found, i)) for n, i in names]
 
@@ -486,14 +491,31 @@ def _is(tensor: Any, expr: Any, arguments: Mapping[Any, Any], function: Any) -> 
 # ---- the reference: a row of the IR against a graph, as plainly as can be --------------------
 
 
+def _every_way(
+    row: ir.Row, root: Any, strict: bool, arguments: Mapping[Any, Any] | None = None
+) -> Iterator[Mapping[int, Any]]:
+    """The matches of a row at a root, with its commutative calls read either way round."""
+    for count in range(len(row.swaps) + 1):
+        for swapped in combinations(row.swaps, count):
+            found = _Reference(row, strict, arguments, swapped).bind(root)
+            if found is not None:
+                yield found
+
+
 class _Reference:
-    """Finds the expression of every node of a row. `strict` also looks at what TVM's matcher does
+    """Finds the expression of every node of a row. `swapped` are the calls whose first two operands
+    stand the other way round. `strict` also looks at what TVM's matcher does
     not: list attributes, literals by value, and that all constants of a space are equal.
     `arguments` are what a composite's parameters stand for."""
 
     def __init__(
-        self, row: ir.Row, strict: bool, arguments: Mapping[Any, Any] | None = None
+        self,
+        row: ir.Row,
+        strict: bool,
+        arguments: Mapping[Any, Any] | None = None,
+        swapped: Collection[int] = (),
     ) -> None:
+        self.swapped = swapped
         self.row = row
         self.strict = strict
         self.arguments = dict(arguments or {})
@@ -512,12 +534,12 @@ class _Reference:
             if isinstance(self.row.nodes[index], ir.Elements) and isinstance(expr, relay.Tuple):
                 return _same(list(first.fields), list(expr.fields)) or not self.strict
             return bool(first.same_as(expr))
-        if not self._fits(self.row.nodes[index], expr):
+        if not self._fits(index, self.row.nodes[index], expr):
             return False
         self.found[index] = expr
         return True
 
-    def _fits(self, node: ir.Node, expr: Any) -> bool:
+    def _fits(self, index: int, node: ir.Node, expr: Any) -> bool:
         match node:
             case ir.Input(constness=constness):
                 return constness is not ir.Constness.CONSTANT or self._constant(expr) is not None
@@ -531,16 +553,20 @@ class _Reference:
                 return isinstance(expr, relay.Tuple)
             case ir.Tuple(elements=elements):
                 return isinstance(expr, relay.Tuple) and self._all(elements, expr.fields)
-            case ir.Field(value=value, index=index):
-                is_field = isinstance(expr, relay.TupleGetItem) and expr.index == index
+            case ir.Field(value=value, index=number):
+                is_field = isinstance(expr, relay.TupleGetItem) and expr.index == number
                 return is_field and self._is(value, expr.tuple_value)
             case ir.Call():
-                return self._call(node, expr)
+                return self._call(node, expr, index in self.swapped)
 
-    def _call(self, node: ir.Call, expr: Any) -> bool:
+    def _call(self, node: ir.Call, expr: Any, swapped: bool) -> bool:
         if not isinstance(expr, relay.Call) or not isinstance(expr.op, tvm.ir.Op):
             return False
-        if expr.op.name != node.operator or not self._all(node.operands, expr.args):
+        operands = list(expr.args)
+        if swapped:
+            operands[:2] = operands[1::-1]
+            operands[2:6] = [*operands[4:6], *operands[2:4]]
+        if expr.op.name != node.operator or not self._all(node.operands, operands):
             return False
         for attribute in node.attributes:
             value = attribute.value

@@ -1,0 +1,133 @@
+"""The blocks of a pattern: its own statements, its forms, the fragments it uses and their forms.
+
+A form is one alternative of the block around it; a row picks one form of each block that has some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from qpat.diagnostics import Findings
+from qpat.semantics.reports import head, report_twice
+from qpat.source import Span
+from qpat.syntax import tree
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """`name` tells it from the pattern's other blocks: "" the pattern, "/qnn" a form of it,
+    "requantize" a fragment, "requantize/shift" a form of that. `label` is a form's label.
+
+    `parts` are the statements and the blocks in the order written. `picks` are the forms that a row
+    has picked to have this block: (name of the block that has the forms, label). `out` is the name
+    of a fragment's value: the block counts where that is part of the row.
+    """
+
+    name: str
+    label: str | None
+    span: Span
+    parts: tuple[tree.Statement | Block, ...]
+    picks: tuple[tuple[str, str], ...]
+    out: str | None = None
+
+    @property
+    def forms(self) -> tuple[Block, ...]:
+        return tuple(p for p in self.parts if isinstance(p, Block) and p.label is not None)
+
+    @property
+    def statements(self) -> Iterator[tree.Statement]:
+        """Its own statements, not those of blocks in it."""
+        return (part for part in self.parts if not isinstance(part, Block))
+
+    def all(self) -> Iterator[Block]:
+        """This block and all within it, outer ones first."""
+        yield self
+        for part in self.parts:
+            if isinstance(part, Block):
+                yield from part.all()
+
+
+@dataclass(frozen=True)
+class Place:
+    """A statement that binds a name, and the block it stands in."""
+
+    bind: tree.Bind
+    position: int  # which of the names on the left
+    block: Block
+
+
+def blocks(pattern: tree.Pattern, findings: Findings) -> Block:
+    """The blocks of a pattern whose fragments are inlined."""
+    return _Blocks(pattern, findings).block("", None, pattern.block, pattern.span, ())
+
+
+class _Blocks:
+    def __init__(self, pattern: tree.Pattern, findings: Findings) -> None:
+        self.pattern = pattern
+        self.findings = findings
+
+    def block(
+        self,
+        name: str,
+        label: str | None,
+        block: tree.Block,
+        span: Span,
+        picks: tuple[tuple[str, str], ...],
+        out: str | None = None,
+    ) -> Block:
+        parts: list[tree.Statement | Block] = []
+        seen: dict[str, Span] = {}
+        for statement in block.statements:
+            if isinstance(statement, tree.Form):
+                if self._is_built(statement, seen):
+                    inner = f"{name}/{statement.name.text}"
+                    chosen = (*picks, (name, statement.name.text))
+                    text = statement.name.text
+                    parts.append(self.block(inner, text, statement.block, statement.span, chosen))
+            elif isinstance(statement, tree.Inlined):
+                inner, out_of = statement.name, statement.out
+                parts.append(
+                    self.block(inner, None, statement.block, statement.span, picks, out_of)
+                )
+            else:
+                parts.append(statement)
+        made = Block(name, label, span, tuple(parts), picks, out)
+        if seen and not made.forms:
+            where = f"`{self.pattern.name.text}`" if not name else f"`{name}`"
+            self.findings.error("QP122", self.pattern.name.span, f"no form of {where} is for Relay")
+        return made
+
+    def _is_built(self, form: tree.Form, seen: dict[str, Span]) -> bool:
+        if form.name.text in seen:
+            report_twice(form.name, seen[form.name.text], "form", self.findings)
+            return False
+        seen[form.name.text] = form.name.span
+        if form.target is None or form.target.text == "relay":
+            return True
+        if form.target.text != "relax":
+            message = f"`{form.target.text}` is no target; targets are `relay` and `relax`"
+            self.findings.error("QP122", form.target.span, message)
+        else:
+            message = "a form on relax is read and changes nothing: there is no such target yet"
+            self.findings.warning("QP091", head(form.span), message)
+        return False
+
+
+def places(root: Block) -> Mapping[str, tuple[Place, ...]]:
+    """Where each name is bound."""
+    found: dict[str, tuple[Place, ...]] = {}
+    for block in root.all():
+        for statement in block.statements:
+            if not isinstance(statement, tree.Bind):
+                continue
+            for position, out in enumerate(statement.outs):
+                place = Place(statement, position, block)
+                found[out.name] = (*found.get(out.name, ()), place)
+    return found
+
+
+def exclude(first: Block, second: Block) -> bool:
+    """Whether no row has both blocks: they are in different forms of one block."""
+    picked = dict(first.picks)
+    return any(picked.get(owner, label) != label for owner, label in second.picks)

@@ -1,0 +1,102 @@
+"""What a pattern's rows must have in common: every port bound, every name part of something."""
+
+from __future__ import annotations
+
+from qpat.diagnostics import Findings, did_you_mean
+from qpat.ops.roles import TUPLE_RESULTS
+from qpat.semantics import ir
+from qpat.semantics.draft import Draft, Scope
+from qpat.semantics.structure import MOST_ROWS
+from qpat.syntax import tree
+
+
+class RowChecks:
+    """Checks the rows of one pattern before spaces are derived."""
+
+    def __init__(
+        self, node: tree.Pattern, scope: Scope, drafts: list[Draft], findings: Findings
+    ) -> None:
+        self.node = node
+        self.scope = scope
+        self.drafts = drafts
+        self.findings = findings
+
+    def check(self) -> None:
+        self._names()
+        labels = [form.label for form in self.scope.root.forms] or [None]
+        for label in labels:
+            self._form(label, [draft for draft in self.drafts if draft.form == label])
+        if not self.findings.failed:
+            self._unused_ports()
+        if len(self.drafts) > MOST_ROWS and not self.findings.failed:
+            count, name = len(self.drafts), self.node.name.text
+            message = f"`{name}` has {count} rows; at most {MOST_ROWS} are built"
+            hint = "write rarely used forms as a pattern of their own"
+            self.findings.error("QP120", self.node.name.span, message, hint=hint)
+
+    def _names(self) -> None:
+        """A bound name must be part of a row that has the block it is bound in."""
+        for name, places in self.scope.places.items():
+            for place in places:
+                rows = [draft for draft in self.drafts if place.block.name in draft.blocks]
+                if any(name in draft.values for draft in rows):
+                    continue
+                message = f"`{name}` is bound and not part of the pattern"
+                hint = f"no operand leads from `{self.scope.output.name.text}` to it"
+                span = place.bind.outs[place.position].span
+                self.findings.error("QP116", span, message, hint=hint)
+
+    def _form(self, label: str | None, drafts: list[Draft]) -> None:
+        used = {name for draft in drafts for name in draft.values}
+        where = f" in form `{label}`" if label is not None else ""
+        for port in self.node.ports:
+            if port.name.text not in used and not port.maybe:
+                message = f"port `{port.name.text}` is not used{where}"
+                near = did_you_mean(port.name.text, used - set(self.scope.inputs))
+                self.findings.error("QP111", port.name.span, message, hint=near)
+                return
+        for draft in drafts:
+            self._row(draft, where)
+
+    def _row(self, draft: Draft, where: str) -> None:
+        root = draft.nodes[draft.root]
+        output = self.node.output
+        place = self.scope.places[output.name.text][0]
+        if isinstance(root, ir.Call) and (root.operator in TUPLE_RESULTS) != output.many:
+            name = output.name.text
+            message = f"`{root.operator}` gives a tuple, so the output is many tensors"
+            hint = f"write `{name}... = {root.operator}(…)` and `-> {name}: …...`"
+            if output.many:
+                message = f"the output is many tensors, and `{root.operator}` gives one"
+                hint = f"write `-> {name}` without `...`"
+            self.findings.error("QP114", root.span, message, hint=hint)
+        elif (
+            isinstance(root, ir.Call | ir.CompositeCall) and place.bind.outs[0].many != output.many
+        ):
+            message = f"`{output.name.text}` is many tensors in one place and one in another"
+            self.findings.error("QP114", place.bind.outs[0].span, message)
+        if not isinstance(root, ir.Call | ir.CompositeCall):
+            self._no_call(place.bind)
+            return
+        for port in self.node.ports:
+            if port.name.text in draft.values or port.maybe:
+                continue
+            message = f"port `{port.name.text}` is absent in some rows{where}"
+            hint = f"declare it `{port.name.text}: …?` if it may be"
+            self.findings.error("QP111", port.name.span, message, hint=hint)
+
+    def _no_call(self, bind: tree.Bind) -> None:
+        message = "with all that is optional left out, no operator remains"
+        plain = tree.Leaf | tree.Wildcard | tree.Literal | tree.Constant | tree.Variable
+        if isinstance(bind.value, plain):
+            message = f"`{bind.value.span.text}` is no call, so there is nothing to match"
+        self.findings.error("QP123", bind.span, message)
+
+    def _unused_ports(self) -> None:
+        """A port that no row binds is a slip, also where it may be absent."""
+        for port in self.node.ports:
+            if port.maybe and not any(port.name.text in draft.values for draft in self.drafts):
+                known = {n for draft in self.drafts for n in draft.values} - set(self.scope.inputs)
+                hint = did_you_mean(port.name.text, known)
+                message = f"port `{port.name.text}` is not used"
+                self.findings.error("QP111", port.name.span, message, hint=hint)
