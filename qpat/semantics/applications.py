@@ -103,11 +103,13 @@ class Application:
 
     # ---- arguments ----
     def _argument(self, node: tree.Expression, takes: str, function: str) -> ir.Expression:
-        if takes in ("value", "call", "swap"):
-            return self._named(node, takes, function)
+        is_name = isinstance(node, tree.Name) and node.name in self.names.values
+        if takes in ("value", "call", "swap") or (takes == "sized" and is_name):
+            return self._named(node, "value" if takes == "sized" else takes, function)
         lowered = self.lowering.lower(node, self.known)
         wrong = {
             "number": NOT_NUMBERS,
+            "sized": NOT_NUMBERS,
             "array": NOT_NUMBERS | {Kind.INT, Kind.FLOAT},
             "list": NOT_NUMBERS | {Kind.FLOAT},
             "text": frozenset(Kind) - {Kind.TEXT, Kind.ANY},
@@ -247,6 +249,7 @@ class Application:
 _WANTED = {
     "number": "a number",
     "array": "an array",
+    "sized": "a tensor or an array",
     "list": "a list of whole numbers",
     "text": "a string",
     "letters": "letters of a layout",

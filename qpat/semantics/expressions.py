@@ -163,9 +163,8 @@ class Lowering:
     def _member(self, node: tree.Get, name: str, known: frozenset[str]) -> ir.Expression:
         member = node.member.text
         if name in self.names.tuples:
-            message = f"`{name}` is a tuple of tensors"
-            hint = f"name its fields: `{name}0, {name}1 = …`, or all of them: `{name}... = …`"
-            return self.broken(node.span, "QP131", message, hint)
+            fields = f"name its fields: `{name}0, {name}1 = …`, or all of them: `{name}... = …`"
+            return self.broken(node.span, "QP131", f"`{name}` is a tuple of tensors", fields)
         if member not in _MEMBERS:
             hint = did_you_mean(member, [*_MEMBERS, "attrs"])
             if hint is None and name in self.names.calls:
@@ -174,8 +173,8 @@ class Lowering:
             return self.broken(node.member.span, "QP131", message, hint)
         if name in self.names.absent_values and name not in known:
             self.report_absent(name, node.span)
-        slots = {"axis": ("scale",), "qparams": ("scale", "zero_point")}.get(member, (member,))
-        for slot in slots:
+        slots = {"axis": ("scale",), "qparams": ("scale", "zero_point")}
+        for slot in slots.get(member, (member,)):
             if slot in ("scale", "zero_point"):
                 self._check_slot(node, name, slot)
         if member == "value":
@@ -191,7 +190,7 @@ class Lowering:
         return self.broken(span, "QP156", message, hint)
 
     def _check_slot(self, node: tree.Get, name: str, slot: str) -> None:
-        if (name, slot) not in self.names.unbound or (name, slot) in self.filled:
+        if (name, slot) not in self.names.unbound:
             return
         if name in self.names.inherited:
             what = f"reading `{node.span.text}`, which is inherited, in an expression"

@@ -31,7 +31,7 @@ def _one(takes: str, kind: Kind | None, meaning: str) -> Builtin:
 
 BUILTINS: dict[str, Builtin] = {
     "rank": _one("value", Kind.INT, "number of dimensions"),
-    "size": _one("value", Kind.INT, "number of elements"),
+    "size": _one("sized", Kind.INT, "number of elements"),
     "dim": Builtin(
         ("value", "letters", "text"), 2, 3, None, "sizes of dimensions, by layout letter"
     ),

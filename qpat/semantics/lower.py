@@ -18,7 +18,8 @@ from qpat.semantics.draft import Draft, Scope
 from qpat.semantics.inlining import constant_names, inline
 from qpat.semantics.interface import lower_externs, lower_options
 from qpat.semantics.layouts import clips, layouts
-from qpat.semantics.names import Interface
+from qpat.semantics.names import Filling, Interface
+from qpat.semantics.ordering import ordered
 from qpat.semantics.ports import lower_ports
 from qpat.semantics.reports import head, report_twice
 from qpat.semantics.row_checks import RowChecks
@@ -244,7 +245,8 @@ class _Pattern:
 
     # ---- statements ----
     def _statements(self, root: Block, rows: tuple[ir.Row, ...]) -> tuple[ir.Statement, ...]:
-        return tuple(self._lowered(root, rows, None))
+        self.fillings = list(_fillings(root))
+        return ordered(self._lowered(root, rows, None), rows, self.findings)
 
     def _lowered(
         self, block: Block, rows: tuple[ir.Row, ...], outer: Statements | None
@@ -253,7 +255,9 @@ class _Pattern:
         if not mine:
             return []
         guard = block.name if len(mine) < len(rows) else None
-        statements = Statements(self.node, mine, guard, self.findings, self.interface, outer)
+        statements = Statements(
+            self.node, mine, guard, self.findings, self.interface, self.fillings, outer
+        )
         lowered: list[ir.Statement] = []
         for part in block.parts:
             if isinstance(part, Block):
@@ -263,6 +267,19 @@ class _Pattern:
         if outer is not None and guard == outer.block:
             outer.take(statements)
         return lowered
+
+
+def _fillings(root: Block) -> Iterable[Filling]:
+    for block in root.all():
+        for statement in block.statements:
+            if not isinstance(statement, tree.Let) or statement.slot is None:
+                continue
+            slots = [statement.slot.text]
+            if slots == ["qparams"]:
+                is_raw = isinstance(statement.value, tree.Raw)
+                slots = [] if is_raw else ["scale", "zero_point"]
+            for slot in slots:
+                yield Filling(block.name, statement.name.text, slot)
 
 
 def _freeze(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from qpat.ops.roles import TUPLE_RESULTS
@@ -25,7 +25,8 @@ class Names:
     absent_values: frozenset[str]
     absent_calls: frozenset[str]
     inherited: frozenset[str]  # in one space with a port that inherits
-    unbound: frozenset[tuple[str, str]]  # (name, slot) that nothing in the structure says
+    open: frozenset[tuple[str, str]]  # (name, slot) that some row's structure does not say
+    unbound: frozenset[tuple[str, str]]  # of those, what no `let` fills in such a row either
     constants: frozenset[str]
     maybe_constants: frozenset[str]
     dimensions: Mapping[str, tuple[str, ...]]
@@ -42,6 +43,7 @@ NO_NAMES = Names(
     absent_values=frozenset(),
     absent_calls=frozenset(),
     inherited=frozenset(),
+    open=frozenset(),
     unbound=frozenset(),
     constants=frozenset(),
     maybe_constants=frozenset(),
@@ -64,7 +66,18 @@ class Interface:
     option_kinds: dict[str, ir.Kind] = field(default_factory=dict)
 
 
-def names_of(pattern: tree.Pattern, rows: tuple[ir.Row, ...]) -> Names:
+@dataclass(frozen=True)
+class Filling:
+    """`let x.scale = …`, in a block of a pattern."""
+
+    block: str
+    name: str
+    slot: str
+
+
+def names_of(
+    pattern: tree.Pattern, rows: tuple[ir.Row, ...], fillings: Collection[Filling]
+) -> Names:
     """What the names mean in all of `rows`."""
     values = frozenset(name for row in rows for name in row.values)
     operators: dict[str, set[str]] = {}
@@ -84,7 +97,8 @@ def names_of(pattern: tree.Pattern, rows: tuple[ir.Row, ...]) -> Names:
         absent_values=frozenset(n for n in values if any(n not in row.values for row in rows)),
         absent_calls=frozenset(n for n in calls if any(n not in row.calls for row in rows)),
         inherited=_inherited(pattern, rows),
-        unbound=_unbound(rows),
+        open=_unbound(rows, ()),
+        unbound=_unbound(rows, fillings),
         constants=_constant_names(rows, ir.Constness.CONSTANT),
         maybe_constants=_constant_names(rows, ir.Constness.EITHER),
         forms=tuple(dict.fromkeys(row.form for row in rows if row.form is not None)),
@@ -135,18 +149,26 @@ def _layouts(rows: tuple[ir.Row, ...]) -> Mapping[str, frozenset[str]]:
     return {name: frozenset(stated) for name, stated in found.items() if name not in unknown}
 
 
-def _unbound(rows: tuple[ir.Row, ...]) -> frozenset[tuple[str, str]]:
-    """The (name, slot) that no constant of the structure says in some row."""
+def _unbound(rows: tuple[ir.Row, ...], fillings: Collection[Filling]) -> frozenset[tuple[str, str]]:
+    """The (name, slot) that in some row no constant of the structure says, and no filling."""
     found: set[tuple[str, str]] = set()
     for row in rows:
+        filled = {(row.values.get(f.name), f.slot) for f in fillings if f.block in row.blocks}
         space_of = {member: space for space in row.spaces for member in space.members}
         for name, index in row.values.items():
             space = space_of.get(index)
-            if space is None or not space.scales:
-                found.add((name, "scale"))
-            if space is None or not space.zero_points:
-                found.add((name, "zero_point"))
+            members = space.members if space is not None else frozenset([index])
+            for slot in ("scale", "zero_point"):
+                said = space is not None and (
+                    space.scales if slot == "scale" else space.zero_points
+                )
+                if not said and not any((member, slot) in filled for member in members):
+                    found.add((name, slot))
     return frozenset(found)
+
+
+def _sites(space: ir.Space, slot: str) -> tuple[ir.Site, ...]:
+    return space.scales if slot == "scale" else space.zero_points
 
 
 def _constant_names(rows: tuple[ir.Row, ...], constness: ir.Constness) -> frozenset[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from qpat.diagnostics import Findings, did_you_mean
 from qpat.semantics import ir
 from qpat.semantics.expressions import Lowering
 from qpat.semantics.functions import RESULTS
 from qpat.semantics.interface import value_type
 from qpat.semantics.kinds import A
-from qpat.semantics.names import Interface, names_of
+from qpat.semantics.names import Filling, Interface, names_of
 from qpat.semantics.reports import check_name, head, report_twice
 from qpat.source import Span
 from qpat.syntax import tree
@@ -25,13 +27,14 @@ class Statements:
         block: str | None,
         findings: Findings,
         interface: Interface,
+        fillings: Collection[Filling],
         outer: Statements | None = None,
     ) -> None:
         self.pattern = pattern
         self.findings = findings
         self.block = block
         self.params: dict[str, Span] = dict(outer.params) if outer is not None else {}
-        self.lowering = Lowering(names_of(pattern, rows), findings, interface)
+        self.lowering = Lowering(names_of(pattern, rows, fillings), findings, interface)
         if outer is not None:
             self.lowering.locals.update(outer.lowering.locals)
             self.lowering.filled.update(outer.lowering.filled)
@@ -109,7 +112,7 @@ class Statements:
             if (name, each) in self.lowering.filled:
                 message = f"`{name}.{each}` is filled twice"
                 self.findings.error("QP117", node.span, message)
-            elif each != "range" and (name, each) not in self.lowering.names.unbound:
+            elif each != "range" and (name, each) not in self.lowering.names.open:
                 message = f"`{name}.{each}` is bound by the structure in every row"
                 self.findings.error("QP144", node.span, message, hint="leave this out")
             self.lowering.filled.add((name, each))

@@ -297,12 +297,6 @@ class _RowBuilder:
         if exchange(signature) is None:
             message = f"`{call.operator}` has no two operands that could change places"
             self.findings.error("QP115", node.span, message, hint=f"leave `{node.modifier}` out")
-        elif node.modifier == "unordered" and signature.commutative:
-            message = f"`{call.operator}` matches either way round without being told"
-            self.findings.warning("QP155", node.span, message, hint="leave `unordered` out")
-        elif node.modifier == "ordered" and not signature.commutative:
-            message = f"`{call.operator}` matches in the order written without being told"
-            self.findings.warning("QP155", node.span, message, hint="leave `ordered` out")
         self.draft.ordered[index] = node.modifier == "ordered"
 
     def optional(self, node: tree.Optional) -> tuple[int, bool]:

@@ -126,9 +126,8 @@ class _Writer:
         called = f"{safe(extern.name, ())}({', '.join(arguments)})"
         if len(extern.results) == 1:
             return typed(called, extern.results[0])
-        count = len(extern.results)
-        each = ", ".join(typed(f"given[{i}]", t) for i, t in enumerate(extern.results))
-        return f"(lambda given: ({each}))(unpacked({called}, {count}))"
+        kinds = [f"({string(t.dtype or t.kind.value)}, {t.shape})" for t in extern.results]
+        return f"fields_of({called}, {', '.join(kinds)})"
 
     def _member(self, node: ir.ReadMember) -> str:
         variable = self._value_variable(node.name)
@@ -302,6 +301,12 @@ def _each(write: Callable[[str, str], str]) -> Callable[[_Writer, _Arguments], s
     return written
 
 
+def _size(writer: _Writer, arguments: _Arguments) -> str:
+    if isinstance(arguments[0], ir.ReadValue):
+        return _each(lambda value, rest: f"size({value})")(writer, arguments)
+    return f"np.size({writer.plain(arguments)})"
+
+
 def _reduced(name: str) -> Callable[[_Writer, _Arguments], str]:
     def write(writer: _Writer, arguments: _Arguments) -> str:
         array = writer._number(arguments[0], _CONDITIONAL)
@@ -312,7 +317,7 @@ def _reduced(name: str) -> Callable[[_Writer, _Arguments], str]:
 
 _FUNCTIONS: dict[str, Callable[[_Writer, _Arguments], str]] = {
     "rank": _each(lambda value, rest: f"len({value}.shape)"),
-    "size": _each(lambda value, rest: f"size({value})"),
+    "size": _size,
     "dim": _each(lambda value, rest: f"dim({value}, {rest})"),
     "broadcasts": _plain("broadcasts"),
     "swapped": lambda writer, arguments: f"match.order.is_swapped({writer.plain(arguments)}.expr)",

@@ -8,7 +8,9 @@ from functools import cache
 from importlib.resources import files
 
 _RULER = re.compile(r"^# ---- .*\n", re.MULTILINE)
-_DEFINITION = re.compile(r"^(?:@\w[^\n]*\n)*(?:def|class) (\w+)", re.MULTILINE)
+_DEFINITION = re.compile(
+    r"^(?:@\w[^\n]*\n)*(?:(?:def|class) (?P<name>\w+)|(?P<constant>[A-Z_]+) = )", re.MULTILINE
+)
 
 
 @cache
@@ -20,8 +22,12 @@ def fixed_part(name: str) -> str:
 
 
 def defined_names(*parts: str) -> frozenset[str]:
-    """The functions and classes that texts define."""
-    return frozenset(name for part in parts for name in _DEFINITION.findall(part))
+    """The functions, classes and constants that texts define."""
+    return frozenset(_name(found) for part in parts for found in _DEFINITION.finditer(part))
+
+
+def _name(found: re.Match[str]) -> str:
+    return found["name"] or found["constant"]
 
 
 def selected(part: str, users: Iterable[str]) -> str:
@@ -30,7 +36,7 @@ def selected(part: str, users: Iterable[str]) -> str:
     starts = [match.start() for match in _DEFINITION.finditer(part)]
     blocks = [part[a:b].strip("\n") for a, b in zip(starts, [*starts[1:], len(part)], strict=True)]
     named = [(_DEFINITION.match(block), block) for block in blocks]
-    definitions = {match[1]: block for match, block in named if match is not None}
+    definitions = {_name(match): block for match, block in named if match is not None}
     needed: set[str] = set()
     waiting = list(users)
     while waiting:
@@ -42,4 +48,6 @@ def selected(part: str, users: Iterable[str]) -> str:
         return ""
     kept = [block for name, block in definitions.items() if name in needed]
     ruler = part[: part.index("\n")]
-    return "\n\n\n".join([ruler, *kept])
+    text = "\n\n\n".join([ruler, *kept])
+    # Constants in a row stand close together.
+    return re.sub(r"(?<=\n)([A-Z_]+ = [^\n]+)\n\n\n(?=[A-Z_]+ = )", r"\1\n", text)

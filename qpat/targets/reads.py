@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 from qpat.semantics import ir
+from qpat.semantics.ordering import expressions
+from qpat.semantics.walk import walk
 
 
 class Reads:
@@ -52,11 +52,9 @@ class Reads:
             self.guards.add(statement.block)
         if isinstance(statement, ir.Fill | ir.Inherit):
             self.read_values.add(statement.name)
-        expression = statement.condition if isinstance(statement, ir.Where) else None
-        if isinstance(statement, ir.Let | ir.Param | ir.Fill):
-            expression = statement.value
-        for node in _walk(expression):
-            self._expression(node)
+        for expression in expressions(statement):
+            for node in walk(expression):
+                self._expression(node)
 
     def _expression(self, node: ir.Expression) -> None:
         match node:
@@ -87,30 +85,3 @@ class Reads:
 def is_own_form(block: str) -> bool:
     """Whether a block is a form of the pattern itself, and no fragment or form of one."""
     return block.startswith("/") and "/" not in block[1:]
-
-
-def _walk(expression: ir.Expression | None) -> Iterator[ir.Expression]:
-    """An expression and all below it."""
-    if expression is None:
-        return
-    yield expression
-    for child in _children(expression):
-        yield from _walk(child)
-
-
-def _children(node: ir.Expression) -> Iterable[ir.Expression | None]:
-    match node:
-        case ir.Operation():
-            return node.operands
-        case ir.Function() | ir.ExternCall():
-            return node.arguments
-        case ir.Subscript():
-            return (node.value, node.index, node.start, node.stop)
-        case ir.Contained():
-            container = node.container
-            return (node.value, *(container if isinstance(container, tuple) else (container,)))
-        case ir.Conditional():
-            return (node.condition, node.then, node.otherwise)
-        case ir.Sequence():
-            return node.elements
-    return ()

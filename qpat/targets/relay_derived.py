@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Callable, Tuple
 
 import numpy as np
 
@@ -57,6 +56,18 @@ def array_of(value: Any, dtype: str, shape: tuple[int | None, ...] | None = None
         if not fits:
             raise Refused(f"an array of shape {made.shape} where {shape} is declared")
     return made[()] if made.ndim == 0 else made
+
+
+def fields_of(value: Any, *types: Tuple[str, Any]) -> Tuple[Any, ...]:
+    """A tuple held to a declared type for each of its fields: a kind or dtype, and a shape."""
+    pairs = zip(unpacked(value, len(types)), types)
+    return tuple(
+        typed(each, kind) if kind in KINDS else array_of(each, kind, shape)
+        for each, (kind, shape) in pairs
+    )
+
+
+KINDS = ("bool", "int", "float", "str", "ints", "tuple", "any")
 
 
 def unpacked(value: Any, count: int) -> tuple[Any, ...]:

@@ -97,7 +97,7 @@ class PatternWriter:
         for name in sorted(self.reads.calls):
             calls[name] = _variable(name, self.reserved)
         for name in sorted(self.reads.values):
-            taken = name in calls and self.reads.maybe_call(name)
+            taken = name in calls and (self.reads.maybe_call(name) or self.reads.is_many(name))
             plain = _variable(name, self.reserved)
             values[name] = f"{plain.rstrip('_')}_value" if taken else plain
         names = [name for name, _, _ in self.params]
@@ -250,6 +250,10 @@ def _settled(statement: ir.Param, variables: Variables) -> str:
     """The value of a param as it stands in the record."""
     value = statement.value
     text = python(value, variables)
+    if isinstance(value, ir.ExternCall):
+        results = variables.externs[value.name].results
+        if len(statement.names) > 1 or statement.type in (None, results[0]):
+            return text
     if statement.type is not None:
         return typed(text, statement.type)
     if isinstance(value, ir.Sequence):
