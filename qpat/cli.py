@@ -18,6 +18,7 @@ from qpat.compiler import check_source, compile_file, open_source
 from qpat.diagnostics import Diagnostic, QpatError, Severity, failure, render_all
 from qpat.files import write_atomically
 from qpat.formats import FORMATS, formatted
+from qpat.options import parse_options
 
 FINE, FINDINGS = 0, 1  # wrong use is 2, and argparse says it
 
@@ -96,8 +97,26 @@ def _parser() -> argparse.ArgumentParser:
     partition.add_argument(
         "--regions", metavar="OUT", help="write the module after PartitionGraph there"
     )
+    _add_options(partition)
     partition.set_defaults(command=_partition)
+
+    test = commands.add_parser("test", help="run the tests that stand in .qpat files")
+    test.add_argument("files", nargs="+", metavar="FILE")
+    _add_options(test)
+    test.set_defaults(command=_test)
     return parser
+
+
+def _add_options(command: argparse.ArgumentParser) -> None:
+    """What a pattern table can be told."""
+    command.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of the pattern file (can be given several times)",
+    )
+    command.add_argument("--target", metavar="TARGET", help="a TVM target: facts for the patterns")
 
 
 def _version() -> str:
@@ -190,7 +209,8 @@ def _partition(options: argparse.Namespace) -> int:
     from qpat.relay.report import as_text
     from qpat.relay.text import relay_text
 
-    result = partition(options.model, compiled, progress=say)
+    chosen = parse_options(compiled.module, options.option, options.target)
+    result = partition(options.model, compiled, progress=say, options=chosen)
     # All texts are made before the first is written: a fault in one leaves no other behind.
     texts: dict[str, str] = {}
     if options.json is not None:
@@ -206,3 +226,26 @@ def _partition(options: argparse.Namespace) -> int:
     for path in texts:
         print(f"wrote {path}")
     return FINE
+
+
+def _test(options: argparse.Namespace) -> int:
+    compiled = [(path, compile_file(path)) for path in options.files]
+    for _, each in compiled:
+        _print_findings(each.warnings)
+    from qpat.relay.environment import require_relay
+
+    require_relay()
+    from qpat.relay.testing import run_tests
+
+    failed = 0
+    for path, each in compiled:
+        chosen = parse_options(each.module, options.option, options.target)
+        outcomes = run_tests(each, chosen)
+        for outcome in outcomes:
+            print(f"{path}: {'FAILED' if outcome.findings else 'ok'}: {outcome.test.name}")
+            _print_findings(outcome.findings)
+        failed += sum(bool(outcome.findings) for outcome in outcomes)
+        print(
+            f"{path}: {len(outcomes)} tests, {failed} failed" if outcomes else f"{path}: no tests"
+        )
+    return FINDINGS if failed else FINE

@@ -74,12 +74,12 @@ class Findings:
         hint: str | None = None,
         others: tuple[Label, ...] = (),
     ) -> None:
-        self._add(Diagnostic(code, message, span, None, label, hint, others))
+        self.add(Diagnostic(code, message, span, None, label, hint, others))
 
     def warning(self, code: str, span: Span, message: str, *, hint: str | None = None) -> None:
-        self._add(Diagnostic(code, message, span, hint=hint, severity=Severity.WARNING))
+        self.add(Diagnostic(code, message, span, hint=hint, severity=Severity.WARNING))
 
-    def _add(self, diagnostic: Diagnostic) -> None:
+    def add(self, diagnostic: Diagnostic) -> None:
         # Rows repeat the statements they share, so one fault can be met several times.
         if diagnostic not in self.diagnostics:
             self.diagnostics.append(diagnostic)
@@ -87,7 +87,7 @@ class Findings:
     def extend(self, other: Findings) -> None:
         """Takes over what another collection found."""
         for diagnostic in other.diagnostics:
-            self._add(diagnostic)
+            self.add(diagnostic)
 
     @property
     def failed(self) -> bool:

@@ -381,18 +381,22 @@ def _read_text(path: Path, data: bytes, progress: Progress) -> ImportedModel:
     if fault is not None:
         raise _no_model(path, f"cannot read this Relay text: its metadata section {fault}")
     progress(f"reading {path.name}")
+    return _checked(path, parse_relay(text, str(path)), "Relay text")
+
+
+def parse_relay(text: str, path: str) -> Any:
+    """The module of a Relay text; `path` is what it is called in findings. Raises QP311."""
     with listening() as heard:
         try:
-            module = relay_parser().parse(text, str(path))
+            return relay_parser().parse(text, path)
         except Exception as error:
             raise _text_failure(path, text, error, heard) from None
-    return _checked(path, module, "Relay text")
 
 
-def _text_failure(path: Path, text: str, error: Exception, heard: Heard) -> QpatError:
+def _text_failure(path: str, text: str, error: Exception, heard: Heard) -> QpatError:
     said = reason(error, heard)
     first = heard.errors[0] if heard.errors else None
-    place, hint = str(path), None
+    place, hint = path, None
     if first is not None and first.line is not None:
         place = f"{path}:{first.line}:{first.column}"
     if said.startswith("expected text format semantic version"):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import linecache
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from inspect import signature
+from itertools import groupby
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,8 +14,10 @@ import tvm
 from tvm import relay
 
 from qpat.compiler import Compiled, compile_file
+from qpat.diagnostics import did_you_mean, failure
 from qpat.relay.graph import post_order, shallow_copy
 from qpat.relay.importing import import_model
+from qpat.relay.loading import load
 from qpat.relay.prepare import prepare
 from qpat.relay.quantization import Conflict, dtypes_of, is_integer, quantization
 from qpat.relay.serialize import partition_json
@@ -25,11 +27,13 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, eq=False)
 class Match:
-    """One composite. `tensors` maps each port to its tensor, to a tuple of them where it is many,
-    or to None where it is absent; `params` are the pattern's own parameters; `call` is the call in
-    `Partition.module`; `location` is what the frontend called the result."""
+    """One composite, or one operator `op` that a rule takes as it is. `tensors` maps each port to
+    its tensor, to a tuple of them where it is many, or to None where it is absent; `params` are the
+    pattern's own parameters; `call` is the call in `Partition.module`; `location` is what the
+    frontend called the result."""
 
-    composite: str
+    composite: str | None
+    op: str | None
     pattern: str
     form: str | None
     tensors: Mapping[str, Any]
@@ -60,10 +64,21 @@ class Partition:
     host: tuple[HostOperator, ...]
     conflicts: tuple[Conflict, ...]
     generated: ModuleType
+    options: Mapping[str, Any]
 
     def regions(self) -> Any:
         """The module with one function for each region of composites: AnnotateTarget,
         MergeCompilerRegions and PartitionGraph of TVM, on a copy."""
+        rules = getattr(self.generated, "OPERATOR_RULES", {})
+        if rules:
+            self.generated.register_operator_rules(**self.options)
+        try:
+            return self._regions()
+        finally:
+            for name in rules:
+                tvm.ir.Op.get(name).reset_attr(f"target.{self.compiler}")
+
+    def _regions(self) -> Any:
         passes = tvm.transform.Sequential(
             [
                 relay.transform.AnnotateTarget(self.compiler),
@@ -84,31 +99,35 @@ def partition(
     patterns: str | Path | Compiled,
     params: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Partition:
     """Partitions a model: a path (.tflite, .onnx, Relay text) or a Relay module with its `params`.
 
-    `patterns` is the path of a .qpat file or what `qpat.compile_file` gave. The caller's module is
-    not changed. Raises QpatError where the patterns, the model or the environment are at fault.
+    `patterns` is the path of a .qpat file or what `qpat.compile_file` gave; `options` are those the
+    file declares, and `target`. The caller's module is not changed. Raises QpatError where the
+    patterns, the options, the model or the environment are at fault.
     """
     say = progress or (lambda text: None)
     compiled = patterns if isinstance(patterns, Compiled) else compile_file(patterns)
     generated = load(compiled)
+    chosen = _options(generated, options or {})
     if isinstance(model, tvm.IRModule):
         module, bound = model, dict(params or {})
     else:
         imported = import_model(model, progress)
         module, bound = imported.module, dict(imported.params)
     prepared = prepare(module, bound, progress)
+    if hasattr(generated, "prepare"):
+        say("copying shared values")
+        prepared = generated.prepare(prepared, **(options or {}))
     say("matching")
-    merged = relay.transform.MergeComposite(_table(generated, prepared))(shallow_copy(prepared))
+    merged = _merged(generated, prepared, options or {})
     say("reading quantization parameters")
     analysis = quantization(merged)
-    matches, host = [], []
-    for call in _calls(merged):
-        if isinstance(call.op, relay.Function):
-            matches.append(_match(generated, compiled, call, analysis.of))
-        elif isinstance(call.op, tvm.ir.Op):
-            host.append(_host(generated, call))
+    reader = _Reader(generated, compiled, analysis.of, chosen)
+    found = [reader.read(call) for call in _calls(merged)]
+    matches = [each for each in found if isinstance(each, Match)]
+    host = [each for each in found if isinstance(each, HostOperator)]
     return Partition(
         compiled.module.compiler,
         prepared,
@@ -117,30 +136,35 @@ def partition(
         tuple(host),
         tuple(analysis.conflicts),
         generated,
+        dict(options or {}),
     )
 
 
-def load(compiled: Compiled) -> ModuleType:
-    """The generated module, imported from its text. Tracebacks show its lines."""
-    name = f"qpat_generated_{compiled.module.compiler.replace('-', '_')}"
-    filename = f"<qpat {name}>"
-    module = ModuleType(name)
-    module.__file__ = filename
-    lines = compiled.text.splitlines(keepends=True)
-    linecache.cache[filename] = (len(compiled.text), None, lines, filename)
-    # Dataclasses look their module up by name while they are made.
-    sys.modules[name] = module
-    exec(compile(compiled.text, filename, "exec"), module.__dict__)
+def _merged(generated: ModuleType, prepared: Any, options: Mapping[str, Any]) -> Any:
+    """The module with composites. MergeComposite takes one row after another anyway, so a row that
+    asks for inherited parameters is given those of the module as it stands before it."""
+    module = shallow_copy(prepared)
+    for ask, rows in groupby(_present(generated, prepared), key=lambda entry: entry[1].inherits):
+        for segment in ([each] for each in rows) if ask else [list(rows)]:
+            known = quantization(module).of if ask else _nothing_known
+            table = generated.pattern_table(inherited=known, **options)
+            entries = [table[number] for number, _ in segment]
+            module = relay.transform.MergeComposite(entries)(module)
     return module
 
 
-def _table(generated: ModuleType, module: Any) -> list[tuple[str, Any, Any]]:
-    """The pattern table less the rows that need an operator the module does not have: they cannot
+def _nothing_known(expr: Any) -> None:
+    return None
+
+
+def _present(generated: ModuleType, module: Any) -> Iterator[tuple[int, Any]]:
+    """The rows by number, less those that need an operator the module does not have: they cannot
     match, and MergeComposite walks and types the whole module for every row it is given."""
     calls = _calls(module)
     present = {call.op.name for call in calls if isinstance(call.op, tvm.ir.Op)}
-    rows = zip(generated.ROWS, generated.pattern_table(), strict=True)
-    return [entry for row, entry in rows if present.issuperset(row.operators)]
+    for number, row in enumerate(generated.ROWS):
+        if present.issuperset(row.operators):
+            yield number, row
 
 
 def _calls(module: Any) -> list[Any]:
@@ -152,25 +176,76 @@ def _calls(module: Any) -> list[Any]:
     ]
 
 
-def _match(
-    generated: ModuleType, compiled: Compiled, call: Any, known: Callable[[Any], Any]
-) -> Match:
-    record = generated.extract(call, known)
-    pattern = next(p for p in compiled.module.patterns if p.name == record.pattern)
-    ports = {port.name for port in pattern.ports}
-    names = {_plain(field.name, ports): field.name for field in fields(record)}
-    values = {name: getattr(record, attribute) for name, attribute in names.items()}
-    form = values.pop("form")
-    return Match(
-        composite=str(call.op.attrs["Composite"]),
-        pattern=pattern.name,
-        form=form,
-        tensors={name: value for name, value in values.items() if name in ports},
-        params={name: value for name, value in values.items() if name not in ports},
-        record=record,
-        call=call,
-        location=_location(call.op.body) or _location(call),
-    )
+def _options(generated: ModuleType, options: Mapping[str, Any]) -> Any:
+    """The Options of a generated module. Raises QP336 where one is unknown or does not fit."""
+    known = [name for name in signature(generated.Options).parameters]
+    for name in options:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"options are {', '.join(known)}"
+            raise failure("QP336", f"the patterns have no option `{name}`", hint=hint)
+    try:
+        return generated.Options(**options)
+    except (generated.Refused, ValueError, TypeError) as error:
+        raise failure("QP336", f"an option does not fit: {error}") from None
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads what became of each call of a module with composites."""
+
+    generated: ModuleType
+    compiled: Compiled
+    known: Callable[[Any], Any]
+    options: Any
+
+    def read(self, call: Any) -> Match | HostOperator | None:
+        if isinstance(call.op, relay.Function):
+            record = self.generated.extract(call, self.known, self.options)
+            return self._match(call, record)
+        if not isinstance(call.op, tvm.ir.Op):
+            return None
+        if self._is_taken(call):
+            record = self.generated.extract_operator(call, self.known, self.options)
+            return self._match(call, record)
+        return HostOperator(call.op.name, self._reason(call), _location(call))
+
+    def _is_taken(self, call: Any) -> bool:
+        """Whether a rule for single operators takes a call."""
+        rules = getattr(self.generated, "OPERATOR_RULES", {})
+        return call.op.name in rules and bool(
+            self.generated.operator_rule(call.op.name, self.options)(call)
+        )
+
+    def _match(self, call: Any, record: Any) -> Match:
+        pattern = next(p for p in self.compiled.module.patterns if p.name == record.pattern)
+        ports = {port.name for port in pattern.ports}
+        names = {_plain(field.name, ports): field.name for field in fields(record)}
+        values = {name: getattr(record, attribute) for name, attribute in names.items()}
+        form = values.pop("form")
+        is_composite = isinstance(call.op, relay.Function)
+        return Match(
+            composite=str(call.op.attrs["Composite"]) if is_composite else None,
+            op=None if is_composite else str(call.op.name),
+            pattern=pattern.name,
+            form=form,
+            tensors={name: value for name, value in values.items() if name in ports},
+            params={name: value for name, value in values.items() if name not in ports},
+            record=record,
+            call=call,
+            location=(_location(call.op.body) if is_composite else None) or _location(call),
+        )
+
+    def _reason(self, call: Any) -> str:
+        name = call.op.name
+        if not any(is_integer(dtype) for each in (call, *call.args) for dtype in dtypes_of(each)):
+            return "not quantized"
+        refused = self.generated.refusals(call, self.known, self.options)
+        if refused:
+            composite, reason = refused[0]
+            return f"{composite}: {reason}"
+        if all(name not in row.operators for row in self.generated.ROWS):
+            return "in no pattern"
+        return "no pattern fits"
 
 
 def _plain(attribute: str, ports: set[str]) -> str:
@@ -183,23 +258,3 @@ def _location(value: Any) -> str | None:
     span = getattr(value, "span", None)
     name = getattr(getattr(span, "source_name", None), "name", None)
     return str(name) if name else None
-
-
-# ---- the host ------------------------------------------------------------------------------
-
-
-def _host(generated: ModuleType, call: Any) -> HostOperator:
-    return HostOperator(call.op.name, _reason(generated, call), _location(call))
-
-
-def _reason(generated: ModuleType, call: Any) -> str:
-    name = call.op.name
-    if not any(is_integer(dtype) for each in (call, *call.args) for dtype in dtypes_of(each)):
-        return "not quantized"
-    refused = generated.refusals(call)
-    if refused:
-        composite, reason = refused[0]
-        return f"{composite}: {reason}"
-    if all(name not in row.operators for row in generated.ROWS):
-        return "in no pattern"
-    return "no pattern fits"

@@ -18,7 +18,7 @@ def as_text(partition: Partition) -> str:
     for number, match in enumerate(partition.matches, start=1):
         form = f" (form {match.form})" if match.form is not None else ""
         place = f"  {_short(match.location)}" if match.location else ""
-        lines.append(f"{number:3}. {match.composite}{form}{place}")
+        lines.append(f"{number:3}. {match.composite or match.op}{form}{place}")
         lines += [f"       {line}" for line in _tensor_lines(match.tensors)]
     lines += ["", *_summary(partition)]
     return "\n".join(lines)
@@ -78,7 +78,7 @@ def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
 
 
 def _summary(partition: Partition) -> list[str]:
-    composites = Counter(match.composite for match in partition.matches)
+    composites = Counter(match.composite or f"{match.op} as it is" for match in partition.matches)
     counted = ", ".join(f"{count} {name}" for name, count in sorted(composites.items()))
     lines = [f"{len(partition.matches)} composites: {counted}" if composites else "no composites"]
     if partition.conflicts:

@@ -26,6 +26,7 @@ def partition_json(partition: Any) -> dict[str, Any]:
 def _match_json(match: Any) -> dict[str, Any]:
     return {
         "composite": match.composite,
+        "op": match.op,
         "pattern": match.pattern,
         "form": match.form,
         "location": match.location,

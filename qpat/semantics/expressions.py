@@ -16,7 +16,6 @@ from qpat.semantics.ir import Kind
 from qpat.semantics.kinds import NOT_NUMBERS, A, literal_kind, nothing, operation_kind
 from qpat.semantics.names import Interface, Names
 from qpat.semantics.presence import absence, names_read, presence
-from qpat.semantics.reports import report_unbuilt
 from qpat.source import Span
 from qpat.syntax import tree
 
@@ -193,8 +192,6 @@ class Lowering:
         if (name, slot) not in self.names.unbound:
             return
         if name in self.names.inherited:
-            what = f"reading `{node.span.text}`, which is inherited, in an expression"
-            report_unbuilt(self.findings, node.span, what)
             return
         message = f"nothing in the structure says the {slot.replace('_', ' ')} of `{name}`"
         hint = f"bind it (`{name}.{slot}` as an operand, or `..`), or fill it with `let`"

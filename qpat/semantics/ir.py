@@ -522,6 +522,27 @@ class Extern:
 
 
 @dataclass(frozen=True)
+class Expectation:
+    """What a test expects of a pattern: a match for which all conditions hold, or to be refused for
+    a reason."""
+
+    pattern: str
+    refused: str | None
+    conditions: tuple[Expression, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Test:
+    """A test beside the patterns; `relay` is its text in the file, quotes included."""
+
+    name: str
+    relay: Span
+    expectations: tuple[Expectation, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
 class Module:
     """All patterns of a file, in order of priority."""
 
@@ -529,3 +550,4 @@ class Module:
     patterns: tuple[Pattern, ...]
     options: tuple[Option, ...] = ()
     externs: tuple[Extern, ...] = ()
+    tests: tuple[Test, ...] = ()

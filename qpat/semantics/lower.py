@@ -15,6 +15,7 @@ from qpat.semantics import ir
 from qpat.semantics.blocks import Block, Place, blocks, exclude, places
 from qpat.semantics.definitions import define, report_unused
 from qpat.semantics.draft import Draft, Scope
+from qpat.semantics.fragment_findings import FragmentFindings
 from qpat.semantics.inlining import constant_names, inline
 from qpat.semantics.interface import lower_externs, lower_options
 from qpat.semantics.layouts import clips, layouts
@@ -26,6 +27,7 @@ from qpat.semantics.row_checks import RowChecks
 from qpat.semantics.spaces import derive_spaces
 from qpat.semantics.statements import Statements
 from qpat.semantics.structure import expand
+from qpat.semantics.tests import lower_tests
 from qpat.source import Span
 from qpat.syntax import tree
 from qpat.syntax.parser import blanked
@@ -47,6 +49,7 @@ def lower(program: Program, findings: Findings) -> ir.Module | None:
     lower_externs(defined, interface, findings)
     options = lower_options(defined, interface, findings)
     lowered: list[ir.Pattern] = []
+    found = FragmentFindings(findings)
     seen: dict[str, tree.Pattern] = {}
     for item in patterns:
         if item.name.text in seen:
@@ -55,17 +58,21 @@ def lower(program: Program, findings: Findings) -> ir.Module | None:
         seen[item.name.text] = item
         # Findings of its own: a fault in one pattern must not change what is said of the next.
         mine = Findings()
-        pattern = _Pattern(inline(item, defined, mine), compiler, interface, mine).lower()
-        findings.extend(mine)
+        inlined = inline(item, defined, mine)
+        pattern = _Pattern(inlined, compiler, interface, mine).lower()
+        found.add(inlined, mine)
         if pattern is not None:
             lowered.append(pattern)
     if not seen and not defined.definitions.own and not findings.failed:
         findings.error("QP118", head(program.file.span), "this file has no pattern")
+    written = [item for item in defined.file.items if isinstance(item, tree.Test)]
+    sound = {pattern.name: pattern for pattern in lowered}
+    tests = lower_tests(written, sound, seen, interface, findings)
     if seen:
         report_unused(defined.definitions, findings)
     if findings.failed:
         return None
-    return ir.Module(compiler, tuple(lowered), options, tuple(interface.externs.values()))
+    return ir.Module(compiler, tuple(lowered), options, tuple(interface.externs.values()), tests)
 
 
 def _family_names(items: tuple[tree.Item, ...], offset: int) -> set[str]:

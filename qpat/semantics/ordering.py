@@ -26,14 +26,15 @@ def ordered(
     statements: Sequence[ir.Statement], rows: Sequence[ir.Row], findings: Findings
 ) -> tuple[ir.Statement, ...]:
     """The statements of a pattern, each behind those it needs. Reports what needs itself."""
-    fills = [(i, s) for i, s in enumerate(statements) if isinstance(s, ir.Fill)]
+    fills = [(i, s) for i, s in enumerate(statements) if isinstance(s, ir.Fill | ir.Inherit)]
     if not fills:
         return tuple(statements)
     needs: list[set[int]] = [set() for _ in statements]
     for index, statement in enumerate(statements):
         for name, slots in _reads(statement):
             for at, fill in fills:
-                slot = "qparams" if fill.slot == "raw" else fill.slot
+                slot = fill.slot if isinstance(fill, ir.Fill) else "qparams"
+                slot = "qparams" if slot == "raw" else slot
                 if at != index and slot in slots and _share(name, fill.name, slot, rows):
                     needs[index].add(at)
     _locals(statements, needs)

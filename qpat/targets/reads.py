@@ -47,6 +47,32 @@ class Reads:
                 return row.values[name], name
         return -1, name
 
+    def inherits(self, row: ir.Row) -> bool:
+        """Whether what is inherited decides if a row takes a match: a statement reads it."""
+        inherited = {
+            row.values[s.name]
+            for s in self.pattern.statements
+            if isinstance(s, ir.Inherit) and s.name in row.values and counts(s, row)
+        }
+        open_slots = {
+            (member, slot)
+            for space in row.spaces
+            if space.members & inherited
+            for slot, sites in (("scale", space.scales), ("zero_point", space.zero_points))
+            if not sites
+            for member in space.members
+        }
+        read = {
+            (row.values.get(node.name), slot)
+            for statement in self.pattern.statements
+            if counts(statement, row) and not isinstance(statement, ir.Inherit)
+            for expression in expressions(statement)
+            for node in walk(expression)
+            if isinstance(node, ir.ReadMember)
+            for slot in _SLOTS_READ.get(node.member, ())
+        }
+        return bool(read & open_slots)
+
     def _statement(self, statement: ir.Statement) -> None:
         if statement.block is not None and not is_own_form(statement.block):
             self.guards.add(statement.block)
@@ -80,6 +106,19 @@ class Reads:
     def _present(self, name: str, member: str | None) -> None:
         is_call = any(name in row.calls for row in self.pattern.rows)
         (self.read_calls if is_call and member is None else self.read_values).add(name)
+
+
+_SLOTS_READ = {
+    "scale": ("scale",),
+    "zero_point": ("zero_point",),
+    "qparams": ("scale", "zero_point"),
+    "axis": ("scale",),
+}
+
+
+def counts(statement: ir.Statement, row: ir.Row) -> bool:
+    """Whether a statement is carried out in a row."""
+    return statement.block is None or statement.block in row.blocks
 
 
 def is_own_form(block: str) -> bool:

@@ -39,7 +39,7 @@ _TYPING = [
 ]
 # What the fixed parts import, and what the generated parts name.
 _TAKEN = (
-    "dataclass math np tvm relay each given match "
+    "dataclass math warnings np tvm relay each given match "
     "is_constant is_op is_tuple is_tuple_get_item is_var wildcard "
     "COMPILER ROWS OPERATOR_RULES Options " + " ".join(_TYPING)
 ).split()
@@ -97,7 +97,7 @@ Needs TVM with Relay (0.9 to 0.19) and NumPy, and runs on Python 3.8 or later.
 
 from __future__ import annotations
 
-{"import math" + chr(10) if "math." in body else ""}from dataclasses import dataclass
+{_imports(body)}from dataclasses import dataclass
 from typing import {", ".join(typing)}
 
 import numpy as np
@@ -106,6 +106,11 @@ from tvm import relay
 from tvm.relay.dataflow_pattern import {", ".join(functions_used(lines))}
 {imported}
 COMPILER = {string(module.compiler)}'''
+
+
+def _imports(body: str) -> str:
+    used = [name for name in ("math", "warnings") if f"{name}." in body]
+    return "".join(f"import {name}\n" for name in used)
 
 
 def _renamed(extern: ir.Extern) -> str:
@@ -163,6 +168,8 @@ def _rows(module: ir.Module, writers: Sequence[PatternWriter]) -> str:
                 functions.bind,
                 writer.record,
             ]
+            if writer.reads.inherits(row):
+                items.append("inherits=True")
             if pattern.operator_rule is not None:
                 rules.setdefault(pattern.operator_rule, []).extend(
                     bracketed("Row(", items, "),", 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Callable, List, Optional, Tuple
 
 from tvm import relay
@@ -17,14 +18,21 @@ Options = Target
 # ---- interface: the same in every module qpat writes -------------------------------
 
 
-def pattern_table(**options: Any) -> List[Tuple[str, Any, Callable[[Any], bool]]]:
+def pattern_table(
+    inherited: Optional[Callable[[Any], Optional[Parameters]]] = None, **options: Any
+) -> List[Tuple[str, Any, Callable[[Any], bool]]]:
     """(composite, pattern, check) of every row, in order of priority, for MergeComposite.
 
-    The arguments are those of Options. register_pattern_table(COMPILER, pattern_table) takes the
-    function itself.
+    `inherited` gives the Parameters of an expression of the module that is matched, for the rows
+    that ask; without it they refuse. The other arguments are those of Options.
+    register_pattern_table(COMPILER, pattern_table) takes the function itself.
     """
     chosen = Options(**options)
-    return [(row.composite, row.pattern(), accepts(row, chosen)) for row in ROWS]
+    asking = sorted({row.composite for row in ROWS if row.inherits})
+    if asking and inherited is None:
+        message = f"{', '.join(asking)}: refused where parameters are inherited; give `inherited`"
+        warnings.warn(message, stacklevel=2)
+    return [(row.composite, row.pattern(), accepts(row, chosen, inherited)) for row in ROWS]
 
 
 def extract(
@@ -88,12 +96,16 @@ def composites(expr: Any) -> List[Any]:
     return found
 
 
-def refusals(root: Any, options: Optional[Options] = None) -> List[Tuple[str, str]]:
+def refusals(
+    root: Any,
+    inherited: Optional[Callable[[Any], Optional[Parameters]]] = None,
+    options: Optional[Options] = None,
+) -> List[Tuple[str, str]]:
     """(composite, reason) of every row that has the structure at `root` and refuses it."""
     chosen = options if options is not None else Options()
     found = []
     for row in ROWS:
-        reason = refusal(row, root, chosen)
+        reason = refusal(row, root, chosen, inherited)
         if reason is not None and not isinstance(reason, Mismatch):
             found.append((row.composite, str(reason)))
     return found

@@ -297,13 +297,15 @@ class Target:
 
 
 class Row(NamedTuple):
-    """One alternation-free structure of a pattern."""
+    """One alternation-free structure of a pattern. `inherits`: what the module around a match says
+    of its tensors decides whether it is taken."""
 
     composite: str
     operators: Tuple[str, ...]
     pattern: Callable[[], Any]
     bind: Callable[[Any, Dict[Any, Any], Order], Match]
     record: Callable[[Match], Any]
+    inherits: bool = False
 
 
 def results(expr: Any, space: Optional[Space] = None) -> List[Value]:
@@ -342,18 +344,29 @@ def tried(
             raise next((each for each in refused if not isinstance(each, Mismatch)), refused[0])
 
 
-def refusal(row: Row, root: Any, options: Any) -> Optional[Refused]:
+def refusal(
+    row: Row,
+    root: Any,
+    options: Any,
+    inherited: Optional[Callable[[Any], Optional[Parameters]]] = None,
+) -> Optional[Refused]:
     """Why a row does not take `root`, a call in the graph with its operands behind it."""
+
+    def setup(match: Match) -> None:
+        match.options = options
+        if inherited is not None:
+            match.inherited = inherited
+
     try:
-        recorded(row, root, {}, lambda match: setattr(match, "options", options))
+        recorded(row, root, {}, setup)
     except Refused as refused:
         return refused
     return None
 
 
-def accepts(row: Row, options: Any) -> Callable[[Any], bool]:
+def accepts(row: Row, options: Any, inherited: Any = None) -> Callable[[Any], bool]:
     """The check of a row as MergeComposite calls it."""
-    return lambda root: refusal(row, root, options) is None
+    return lambda root: refusal(row, root, options, inherited) is None
 
 
 # ---- end of records ---------------------------------------------------------------------
