@@ -1,4 +1,4 @@
-"""Findings in fragments: said once however often the fragment is used, with the use that shows it."""
+"""Findings in fragments: said once however often the fragment is used, with a use that shows it."""
 
 from __future__ import annotations
 
