@@ -80,6 +80,10 @@ class Arguments:
                 rest = argument
             elif isinstance(argument, tree.Keyword):
                 self._keyword(argument)
+            elif isinstance(argument, tree.Text | tree.ListExpression):
+                message = f"`{argument.span.text}` is no operand of `{self.signature.name}`"
+                hint = "an attribute is given by its name: `axis=…`"
+                self.row.findings.error("QP104", argument.span, message, hint=hint)
             elif rest is not None:
                 message = "after `..` an operand must be given by its name"
                 self.row.findings.error("QP105", argument.span, message)

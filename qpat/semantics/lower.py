@@ -68,7 +68,7 @@ def lower(program: Program, findings: Findings) -> ir.Module | None:
     written = [item for item in defined.file.items if isinstance(item, tree.Test)]
     sound = {pattern.name: pattern for pattern in lowered}
     tests = lower_tests(written, sound, seen, interface, findings)
-    if seen:
+    if seen and not findings.failed:
         report_unused(defined.definitions, findings)
     if findings.failed:
         return None

@@ -304,7 +304,7 @@ class _RowBuilder:
         first = node.otherwise
         if first is None and isinstance(inner, tree.Call) and inner.arguments:
             given = inner.arguments[0]
-            first = None if isinstance(given, tree.Slot | tree.Keyword | tree.Rest) else given
+            first = None if isinstance(given, tree.NO_VALUE) else given
         if first is None:
             message = "only a call with a first operand can be optional: `f(a)?` means `f(a) | a`"
             self.findings.error("QP115", node.span, message)
@@ -384,8 +384,8 @@ class _RowBuilder:
 
     def unknown_call(self, node: tree.Call, name: str) -> int:
         """Goes on behind an unknown operator, so that faults in its operands are reported too."""
-        skipped = tree.Keyword | tree.Rest | tree.Slot
-        operands = [self.structure(a)[0] for a in node.arguments if not isinstance(a, skipped)]
+        given = [a for a in node.arguments if not isinstance(a, tree.NO_VALUE)]
+        operands = [self.structure(argument)[0] for argument in given]
         return self.add(ir.Call(name, tuple(operands), (), node.span))
 
     def composite(self, node: tree.CompositeCall) -> int:

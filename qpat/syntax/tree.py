@@ -90,10 +90,11 @@ class Rest(Node):
 
 @dataclass(frozen=True)
 class Call(Node):
-    """`op(a, b, k=v)`, or `{op, op}(a, b)` with several names."""
+    """`op(a, b, k=v)`, or `{op, op}(a, b)` with several names. A fragment takes strings and lists
+    by place too."""
 
     operators: tuple[Identifier, ...]
-    arguments: tuple[Structure | Slot | Keyword | Rest, ...]
+    arguments: tuple[Structure | Slot | Keyword | Rest | Text | ListExpression, ...]
 
 
 @dataclass(frozen=True)
@@ -295,6 +296,9 @@ Expression: TypeAlias = (
     | SetExpression
 )
 
+
+# What may stand among the arguments of a call and is no value of the graph.
+NO_VALUE = Slot | Keyword | Rest | Text | ListExpression
 
 # ---- statements --------------------------------------------------------------
 

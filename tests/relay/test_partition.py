@@ -244,7 +244,7 @@ def test_the_json_is_plain_and_complete() -> None:
     assert len(data["matches"]) == len(result.matches)
     for match, found in zip(data["matches"], result.matches, strict=True):
         assert match["composite"] == found.composite
-        assert set(match) == {"composite", "pattern", "form", "location", "tensors", "params"}
+        assert set(match) == {"composite", "op", "pattern", "form", "location", "tensors", "params"}
         for port, tensor in found.tensors.items():
             _same_tensor(match["tensors"][port], tensor)
     for host in data["host"]:
