@@ -49,6 +49,9 @@ def compile_source(source: Source) -> Compiled:
     module, found = check_source(source)
     if module is None:
         raise QpatError(found)
+    if not module.patterns:
+        message = "this file has no pattern, so there is nothing to compile"
+        raise failure("QP118", message, place=source.name, hint="other files can import it")
     try:
         text = relay_module(module, source.name)
     except RecursionError:

@@ -71,7 +71,7 @@ _CHECKS: dict[str, Callable[[_Value], bool]] = {
     "bool": lambda v: isinstance(v, bool),
     "str": lambda v: isinstance(v, str),
     "dtype": lambda v: isinstance(v, ir.DtypeOf) or v in DTYPES or v == "",
-    "list": lambda v: isinstance(v, tuple),
+    "list": lambda v: isinstance(v, tuple) and not any(isinstance(e, bool) for e in v),
     "any": lambda v: True,
 }
 

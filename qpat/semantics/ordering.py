@@ -35,7 +35,7 @@ def ordered(
             for at, fill in fills:
                 slot = fill.slot if isinstance(fill, ir.Fill) else "qparams"
                 slot = "qparams" if slot == "raw" else slot
-                if at != index and slot in slots and _share(name, fill.name, slot, rows):
+                if slot in slots and _share(name, fill.name, slot, rows):
                     needs[index].add(at)
     _locals(statements, needs)
     order = _sorted(needs)

@@ -147,7 +147,7 @@ def test_warning_is_shown_and_is_fine(qpat: Qpat, tmp_path: Path) -> None:
         ("missing.qpat", None, "no such file"),
         (".", None, "this is a folder"),
         ("latin.qpat", b"// caf\xe9", "not UTF-8 text (byte 6)"),
-        ("empty.qpat", b"", "no `compiler` is named"),
+        ("empty.qpat", b"", "this file has no pattern"),
         ("good.qpat/inside", None, "error[QP004]"),
     ],
     ids=["missing", "folder", "not UTF-8", "empty", "below a file"],
