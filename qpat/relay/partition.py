@@ -21,6 +21,7 @@ from qpat.relay.loading import load
 from qpat.relay.prepare import prepare
 from qpat.relay.quantization import Conflict, dtypes_of, is_integer, quantization
 from qpat.relay.serialize import partition_json
+from qpat.targets.relay_reading import operands_of
 
 Progress = Callable[[str], None]
 
@@ -124,7 +125,7 @@ def partition(
     merged = _merged(generated, prepared, options or {})
     say("reading quantization parameters")
     analysis = quantization(merged)
-    reader = _Reader(generated, compiled, analysis.of, chosen)
+    reader = _Reader(generated, compiled, analysis.of, chosen, _users(merged))
     found = [reader.read(call) for call in _calls(merged)]
     matches = [each for each in found if isinstance(each, Match)]
     host = [each for each in found if isinstance(each, HostOperator)]
@@ -197,6 +198,7 @@ class _Reader:
     compiled: Compiled
     known: Callable[[Any], Any]
     options: Any
+    users: Mapping[Any, list[Any]]
 
     def read(self, call: Any) -> Match | HostOperator | None:
         if isinstance(call.op, relay.Function):
@@ -243,9 +245,44 @@ class _Reader:
         if refused:
             composite, reason = refused[0]
             return f"{composite}: {reason}"
+        seen = self._seen_outside(call)
+        if seen is not None:
+            return seen
         if all(name not in row.operators for row in self.generated.ROWS):
             return "in no pattern"
         return "no pattern fits"
+
+    def _seen_outside(self, root: Any) -> str | None:
+        """What a row that takes a call has inside and others use too: TVM drops such a match."""
+        for row in self.generated.ROWS:
+            try:
+                match = self.generated.tried(row, root, {}, self._setup)[0]
+            except self.generated.Refused:
+                continue
+            for each in match.inner:
+                others = [user for user in self.users.get(each, ()) if user not in match.inner]
+                if others and not each.same_as(root):
+                    name = _described(each)
+                    return f"{row.composite}: {name} inside has a user outside"
+        return None
+
+    def _setup(self, match: Any) -> None:
+        match.options, match.inherited = self.options, self.known
+
+
+def _described(expr: Any) -> str:
+    is_operator = isinstance(expr, relay.Call) and isinstance(expr.op, tvm.ir.Op)
+    return str(expr.op.name) if is_operator else type(expr).__name__
+
+
+def _users(module: Any) -> dict[Any, list[Any]]:
+    """The expressions that use each expression."""
+    users: dict[Any, list[Any]] = {}
+    for variable in module.get_global_vars():
+        for expr in post_order(module[variable].body):
+            for operand in operands_of(expr):
+                users.setdefault(operand, []).append(expr)
+    return users
 
 
 def _plain(attribute: str, ports: set[str]) -> str:

@@ -8,6 +8,7 @@ from typing import Protocol
 from qpat.diagnostics import Findings, did_you_mean
 from qpat.ops.roles import roles
 from qpat.ops.table import Operator
+from qpat.ops.values import allowed, is_layout, layout_letters
 from qpat.semantics import ir
 from qpat.semantics.attributes import SAID, attribute_hint, attribute_value, fits
 from qpat.semantics.draft import Draft, Scope, SlotUse
@@ -161,6 +162,8 @@ class Arguments:
             hint = attribute_hint(literal, declared)
             self.row.findings.error("QP104", keyword.span, message, hint=hint)
             return
+        if isinstance(literal, str) and not self._is_value(keyword, literal):
+            return
         if any(given.name == name for given in self.attributes):
             message = f"attribute `{name}` is given twice"
             self.row.findings.error("QP105", keyword.span, message)
@@ -169,6 +172,21 @@ class Arguments:
         if isinstance(literal, ir.DtypeOf):
             self._require_port(literal.name, keyword.span)
         self.attributes.append(ir.Attribute(name, literal, keyword.span))
+
+    def _is_value(self, keyword: tree.Keyword, text: str) -> bool:
+        """Whether an attribute can be this string; TVM would take it, and match nothing."""
+        name, operator_name = keyword.name.text, self.signature.name
+        known, letters = allowed(self.signature, name), layout_letters(self.signature, name)
+        if known and text not in known:
+            hint = did_you_mean(text, known) or f"it can be {', '.join(known)}"
+            message = f'attribute `{name}` of `{operator_name}` is never "{text}"'
+        elif letters is not None and text and not is_layout(text, letters):
+            message = f'"{text}" is no layout for `{operator_name}`'
+            hint = f"it has the letters {', '.join(letters)}"
+        else:
+            return True
+        self.row.findings.error("QP104", keyword.value.span, message, hint=hint)
+        return False
 
     def _require_port(self, name: str, span: Span) -> None:
         ports = [*self.row.scope.inputs, self.row.scope.output.name.text]

@@ -174,6 +174,7 @@ class _RowBuilder:
         index, is_call = self.bound[id(place.bind)]
         if len(outs) > 1:
             self._check_tuple(index, place)
+            self._check_field(self.draft.nodes[index], place.position, outs[place.position].span)
             index, is_call = (
                 self.add(ir.Field(index, place.position, outs[place.position].span)),
                 False,
@@ -321,7 +322,15 @@ class _RowBuilder:
         if (gives_one and not unknown) or isinstance(inner, ir.Literal):
             message = "only a tuple has fields, and this is one value"
             self.findings.error("QP114", node.value.span, message)
+        self._check_field(inner, node.index, node.span)
         return self.add(ir.Field(value, node.index, node.span))
+
+    def _check_field(self, inner: ir.Node, index: int, span: Span) -> None:
+        """A field that a tuple of a known length does not have."""
+        count = len(inner.elements) if isinstance(inner, ir.Tuple) else _sections(inner)
+        if count is not None and index >= count:
+            message = f"field {index} of a tuple of {count}"
+            self.findings.error("QP114", span, message, hint="fields are counted from 0")
 
     # ---- tuples ----
     def tuple(self, node: tree.Tuple) -> int:
@@ -401,3 +410,16 @@ class _RowBuilder:
             else:
                 operands.append(self.structure(argument)[0])
         return self.add(ir.CompositeCall(node.composite.text, tuple(operands), node.span))
+
+
+def _sections(node: ir.Node) -> int | None:
+    """How many fields a split gives, where the pattern says it."""
+    if not isinstance(node, ir.Call) or node.operator != "split":
+        return None
+    for attribute in node.attributes:
+        if attribute.name == "indices_or_sections":
+            value = attribute.value
+            if isinstance(value, int):
+                return value
+            return len(value) + 1 if isinstance(value, tuple) else None
+    return None

@@ -225,13 +225,10 @@ class _Binder:
         form = string(self.row.form) if self.row.form is not None else "None"
         self.body += _dictionary("values", values)
         self.body += _dictionary("calls", calls)
-        if self.row.swaps or self.row.shared:
-            inside = ir.Call | ir.CompositeCall | ir.Tuple | ir.Field
-            nodes = [
-                self.at[i] for i, node in enumerate(self.row.nodes) if isinstance(node, inside)
-            ]
-            self.body += assigned("inner", _tuple(nodes), 1)
-        items = [form, "values", "calls", *self._details()]
+        inside = ir.Call | ir.CompositeCall | ir.Tuple | ir.Field
+        inner = [self.at[i] for i, node in enumerate(self.row.nodes) if isinstance(node, inside)]
+        self.body += assigned("inner", _tuple(inner), 1)
+        items = [form, "values", "calls", "inner", *self._details()]
         self.body += bracketed("return Match(", items, ")", 1)
 
     def _details(self) -> list[str]:
@@ -242,8 +239,6 @@ class _Binder:
             found.append(f"blocks={literal(tuple(told))}")
         if self.row.swaps:
             found.append("order=order")
-        if self.row.swaps or self.row.shared:
-            found.append("inner=inner")
         if self.row.shared:
             found.append(f"shared={_tuple([self.at[index] for index in self.row.shared])}")
         return found

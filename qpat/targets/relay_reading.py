@@ -33,9 +33,20 @@ class Attributes:
 
     def __getattr__(self, name: str) -> Any:
         try:
-            return plain(getattr(self._call.attrs, name))
+            found = plain(getattr(self._call.attrs, name))
+            return whole_padding(self._call.op.name, found) if name == "padding" else found
         except AttributeError:
             raise Refused(f"{self._call.op.name} of this TVM has no attribute {name}") from None
+
+
+def whole_padding(operator: str, padding: Any) -> Any:
+    """The padding of a convolution or pool before and behind each dimension, however it is said:
+    one number for all, one for each dimension, or both (get_pad_tuple2d in tvm/relay/op/nn)."""
+    dimensions = {"1d": 1, "2d": 2, "3d": 3}.get(operator.replace("_transpose", "")[-2:])
+    if dimensions is None or not isinstance(padding, tuple) or len(padding) == 2 * dimensions:
+        return padding
+    each = padding * dimensions if len(padding) == 1 else padding
+    return each * 2
 
 
 def plain(value: Any) -> Any:
@@ -92,6 +103,7 @@ def described(expr: Any) -> str:
 def attribute(call_expr: Any, name: str, wanted: Any) -> None:
     """Wants an attribute of a call to have a value."""
     found = getattr(Attributes(call_expr), name)
+    wanted = whole_padding(call_expr.op.name, wanted) if name == "padding" else wanted
     if not holds(found, "==", wanted):
         raise Mismatch(f"{call_expr.op.name} has {name}={found!r}, not {wanted!r}")
 

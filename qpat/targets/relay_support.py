@@ -222,18 +222,18 @@ class Order:
 
 
 class Match:
-    """The values and calls of one row by name. `blocks` are the forms and fragments that only some
-    rows have, `inner` the calls inside, `shared` those that may have other users, `inherited` tells
-    what lies outside the match."""
+    """The values and calls of one row by name. `inner` is all that a composite would hold, `blocks`
+    are the forms and fragments that only some rows have, `shared` the calls that may have other
+    users, `inherited` tells what lies outside the match."""
 
     def __init__(
         self,
         form: Optional[str],
         values: Dict[str, Any],
         calls: Dict[str, Any],
+        inner: Tuple[Any, ...],
         blocks: Tuple[str, ...] = (),
         order: Optional[Order] = None,
-        inner: Tuple[Any, ...] = (),
         shared: Tuple[Any, ...] = (),
     ) -> None:
         self.form = form
