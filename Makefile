@@ -4,8 +4,9 @@
 PYTHON := .venv/bin/python
 QPAT := .venv/bin/qpat
 PYTEST_ARGS ?=
+EXAMPLES ?= 5000
 
-.PHONY: help environment demo test lint types format op-table clean
+.PHONY: help environment demo test fuzz lint types format op-table clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -31,6 +32,10 @@ test: environment ## Run all tests, also on TVM 0.9 (PYTEST_ARGS='-k name' for s
 		echo 'Going on without it: the tests that need tvm-0.9 will be skipped.' >&2; \
 	}; \
 	QPAT_MISSING_ENVIRONMENTS=$$missing $(PYTHON) -m pytest $(PYTEST_ARGS)
+
+fuzz: environment ## Random texts, trees, patterns and graphs for as long as it takes (EXAMPLES=5000)
+	QPAT_FUZZ_EXAMPLES=$(EXAMPLES) $(PYTHON) -m pytest tests/semantics/test_fuzz.py \
+		tests/semantics/test_fuzz_trees.py tests/targets/test_against_tvm_matcher.py
 
 lint: environment ## Check style and format
 	$(PYTHON) -m ruff check

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.models import DATA
+
+
+# `make fuzz` asks for more than a run of all tests has time for.
+_EXAMPLES = int(os.environ.get("QPAT_FUZZ_EXAMPLES", "0"))
+if _EXAMPLES:
+    settings.register_profile("long", max_examples=_EXAMPLES)
+    settings.load_profile("long")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

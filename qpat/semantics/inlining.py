@@ -21,7 +21,7 @@ def inline(pattern: tree.Pattern, defined: Defined, findings: Findings) -> tree.
     """The pattern with every use of a fragment replaced by a tree.Inlined, every call of an extern
     by a tree.ExternCall, every read of an option by a tree.OptionRead."""
     inliner = _Inliner(defined, findings)
-    local = _bound_names(pattern.block) | {p.name.text for p in (*pattern.ports, pattern.output)}
+    local = bound_names(pattern.block) | {p.name.text for p in (*pattern.ports, pattern.output)}
     names = _Names(defined.definitions, {}, frozenset(local))
     inliner.check_shadowing(pattern, names)
     return replace(pattern, block=inliner.block(pattern.block, names, ()))
@@ -143,7 +143,7 @@ class _Inliner:
         statements: list[tree.Statement] = []
         for formal, argument in zip(fragment.formals, arguments, strict=True):
             replaced[formal.name.text] = self._argument(instance, formal, argument, statements)
-        own = _bound_names(fragment.block) - set(replaced)
+        own = bound_names(fragment.block) - set(replaced)
         public = _public_names(fragment.block)
         replaced |= {each: f"{instance}.{each}" for each in own if each not in public}
         names = _Names(home, replaced, frozenset(own | set(replaced)))
@@ -434,7 +434,8 @@ def _bindings(block: tree.Block) -> Iterator[tree.Identifier]:
             yield from _bindings(statement.block)
 
 
-def _bound_names(block: tree.Block) -> frozenset[str]:
+def bound_names(block: tree.Block) -> frozenset[str]:
+    """The names that a block binds, its forms' too."""
     return frozenset(name.text for name in _bindings(block))
 
 

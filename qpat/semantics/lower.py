@@ -19,6 +19,7 @@ from qpat.semantics.fragment_findings import FragmentFindings
 from qpat.semantics.inlining import constant_names, inline
 from qpat.semantics.interface import lower_externs, lower_options
 from qpat.semantics.layouts import clips, layouts
+from qpat.semantics.loose_fragments import check_loose_fragments
 from qpat.semantics.names import Filling, Interface
 from qpat.semantics.ordering import ordered
 from qpat.semantics.ports import lower_ports
@@ -68,6 +69,7 @@ def lower(program: Program, findings: Findings) -> ir.Module | None:
     written = [item for item in defined.file.items if isinstance(item, tree.Test)]
     sound = {pattern.name: pattern for pattern in lowered}
     tests = lower_tests(written, sound, seen, interface, findings)
+    check_loose_fragments(defined.definitions, findings)
     if seen and not findings.failed:
         report_unused(defined.definitions, findings)
     if findings.failed:

@@ -25,7 +25,7 @@ from tests.targets.strategies import Case, Pattern, cases, matching_cases
 _SETTINGS = settings(
     deadline=None,
     derandomize=True,  # the same every time, and as long
-    max_examples=400,
+    max_examples=max(400, settings.default.max_examples),
     phases=[Phase.generate, Phase.shrink],
     print_blob=False,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],

@@ -1,0 +1,101 @@
+"""Fragments that no pattern of the program uses: what can be said of them by themselves.
+
+What a fragment means is known where it is used, so this looks at names only: operators and their
+attributes, functions, and what expressions read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from qpat.diagnostics import Findings, did_you_mean
+from qpat.ops.table import operator, operator_names
+from qpat.semantics.attributes import DTYPES
+from qpat.semantics.definitions import Definitions
+from qpat.semantics.functions import BUILTINS
+from qpat.semantics.inlining import bound_names
+from qpat.syntax import tree
+
+_WORDS = frozenset(["form", "target", *DTYPES])
+
+
+def check_loose_fragments(definitions: Definitions, findings: Findings) -> None:
+    """Checks the fragments of a file that are used nowhere."""
+    if not definitions.is_whole:
+        return
+    for item in definitions.own.values():
+        if isinstance(item, tree.Fragment) and id(item) not in definitions.used:
+            _Checker(item, definitions, findings).check()
+
+
+class _Checker:
+    def __init__(
+        self, fragment: tree.Fragment, definitions: Definitions, findings: Findings
+    ) -> None:
+        self.fragment = fragment
+        self.definitions = definitions
+        self.findings = findings
+        self.names = bound_names(fragment.block) | {f.name.text for f in fragment.formals}
+
+    def check(self) -> None:
+        for node in _nodes(self.fragment.block):
+            if isinstance(node, tree.Call):
+                self._call(node)
+            elif isinstance(node, tree.Apply):
+                self._function(node)
+            elif isinstance(node, tree.Leaf | tree.Name):
+                self._name(node)
+        out = self.fragment.out
+        if out is not None and out.text not in self.names:
+            message = f"`{out.text}` is not bound in fragment `{self.fragment.name.text}`"
+            self.findings.error("QP111", out.span, message)
+
+    def _name(self, node: tree.Leaf | tree.Name) -> None:
+        name = node.name
+        known = {*self.names, *_WORDS, *self.definitions.visible, *self.definitions.aliases}
+        if name in known or name in BUILTINS:
+            return
+        hint = did_you_mean(name, [*self.names, *self.definitions.visible])
+        self.findings.error("QP130", node.span, f"`{name}` is not known here", hint=hint)
+
+    def _function(self, node: tree.Apply) -> None:
+        if not isinstance(node.function, tree.Name):
+            return
+        name = node.function.name
+        if name not in BUILTINS and name not in self.definitions.visible:
+            known = [*BUILTINS, *self.definitions.visible]
+            hint = did_you_mean(name, known)
+            self.findings.error("QP135", node.function.span, f"no function `{name}`", hint=hint)
+
+    def _call(self, node: tree.Call) -> None:
+        for name in node.operators:
+            if name.text in self.definitions.visible:
+                continue
+            known = operator(name.text)
+            if known is None:
+                hint = did_you_mean(name.text, operator_names())
+                message = f"`{name.text}` is no Relay operator"
+                self.findings.error("QP101", name.span, message, hint=hint)
+                continue
+            words = [*known.attributes, *(operand.name for operand in known.operands)]
+            for argument in node.arguments:
+                if isinstance(argument, tree.Keyword) and argument.name.text not in words:
+                    message = f"`{name.text}` has no attribute `{argument.name.text}`"
+                    hint = did_you_mean(argument.name.text, words)
+                    self.findings.error("QP102", argument.name.span, message, hint=hint)
+
+
+def _nodes(node: Any) -> Iterator[tree.Node]:
+    """All nodes of a tree, but not the function of a call, which is looked at with it."""
+    if isinstance(node, tuple):
+        for each in node:
+            yield from _nodes(each)
+    if not isinstance(node, tree.Node):
+        return
+    yield node
+    parts = vars(node).items()
+    skipped = {"span", "function"} if isinstance(node, tree.Apply) else {"span"}
+    for key, value in parts:
+        if key not in skipped:
+            yield from _nodes(value)
