@@ -6,7 +6,7 @@ QPAT := .venv/bin/qpat
 PYTEST_ARGS ?=
 EXAMPLES ?= 5000
 
-.PHONY: help environment demo test fuzz lint types format op-table clean
+.PHONY: help environment demo test fuzz lint types format op-table findings benchmark clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -50,6 +50,12 @@ format: environment ## Format the code and mend what can be mended by machine
 
 op-table: environment ## Write the table of Relay operators anew, from TVM
 	$(PYTHON) tools/dump_ops.py
+
+findings: environment ## Write docs/findings.md anew, from the pages on findings
+	$(PYTHON) tools/list_findings.py
+
+benchmark: environment ## Measure how long `qpat check` takes to start and to end
+	$(PYTHON) benchmarks/startup.py
 
 clean: ## Remove what was built and every cache, but not the environments
 	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

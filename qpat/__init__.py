@@ -6,21 +6,32 @@ result = qpat.partition("model.tflite", "npu.qpat")
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from qpat.compiler import Compiled, compile_file
-from qpat.diagnostics import Diagnostic, QpatError
+if TYPE_CHECKING:
+    from qpat.compiler import Compiled, compile_file
+    from qpat.diagnostics import Diagnostic, QpatError
+    from qpat.relay.partition import partition
 
 __all__ = ["Compiled", "Diagnostic", "QpatError", "compile_file", "partition"]
 
 
+_HOMES = {
+    "Compiled": "qpat.compiler",
+    "Diagnostic": "qpat.diagnostics",
+    "QpatError": "qpat.diagnostics",
+    "compile_file": "qpat.compiler",
+    "partition": "qpat.relay.partition",
+}
+
+
 def __getattr__(name: str) -> Any:
-    # TVM takes seconds to import; only what works on modules asks for it.
+    # The compiler takes a tenth of a second to import and TVM whole ones: only who asks waits.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'qpat' has no attribute {name!r}")
     if name == "partition":
         from qpat.relay.environment import require_relay
 
         require_relay()
-        from qpat.relay.partition import partition
-
-        return partition
-    raise AttributeError(f"module 'qpat' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -2,7 +2,7 @@
 
 import sys
 
-from qpat.cli import main
+from qpat.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

@@ -6,26 +6,22 @@ Exit status: 0 fine, 1 findings in what was given, 2 the command was used wrongl
 from __future__ import annotations
 
 import argparse
+import gc
 import io
-import json
 import os
 import sys
-import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 
-from qpat.compiler import check_source, compile_file, open_source
-from qpat.diagnostics import Diagnostic, QpatError, Severity, failure, render_all
-from qpat.files import write_atomically
-from qpat.formats import FORMATS, formatted
-from qpat.options import parse_options
+from qpat.diagnostics import QpatError
+from qpat.formats import FORMATS
+from qpat.terminal import COLOURS, forget_stdout, make_printable, print_findings, print_summary
 
-FINE, FINDINGS = 0, 1  # wrong use is 2, and argparse says it
+FINE, FINDINGS, WRONG_USE = 0, 1, 2  # argparse says wrong use of options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status. Wrong use exits through argparse with 2."""
-    _make_printable()
+    make_printable()
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
@@ -33,14 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except QpatError as error:
-        _print_findings(error.diagnostics)
+        print_findings(error.diagnostics, options.color)
+        print_summary(error.diagnostics)
         return FINDINGS
     except BrokenPipeError:
         # Whoever read our output has had enough (`qpat … | head`).
-        _forget_stdout()
+        forget_stdout()
         return FINE
     except OSError as error:
-        _forget_stdout()
+        forget_stdout()
         print(f"qpat: cannot write the output: {error.strerror}", file=sys.stderr)
         return FINDINGS
     except KeyboardInterrupt:
@@ -48,42 +45,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _make_printable() -> None:
-    """A terminal that cannot show a character shows its number; a closed one swallows all."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _forget_stdout() -> None:
-    """So that the interpreter does not try to write the rest when it ends."""
-    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+def run() -> int:
+    """`main`, and nothing after it: what the command `qpat` is."""
+    status = main()
+    gc.freeze()  # or the interpreter looks for garbage before it ends, and takes 15 ms for it
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="qpat", description="Quantized operator patterns for TVM Relay.", allow_abbrev=False
     )
-    parser.add_argument("--version", action="version", version=f"qpat {_version()}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    colour = argparse.ArgumentParser(add_help=False)
+    colour.add_argument(
+        "--color", choices=COLOURS, default="auto", help="colour what is said (default: auto)"
+    )
 
-    check = commands.add_parser("check", help="look for faults in .qpat files; needs no TVM")
+    check = commands.add_parser(
+        "check", parents=[colour], help="look for faults in .qpat files; needs no TVM"
+    )
     check.add_argument("files", nargs="+", metavar="FILE")
     check.add_argument(
         "--format", choices=FORMATS, default="text", help="how to print findings (default: text)"
     )
+    check.add_argument("--fix", action="store_true", help="mend what can be mended, in the files")
     check.set_defaults(command=_check)
 
-    compile_ = commands.add_parser("compile", help="write the Python module of a .qpat file")
+    explain = commands.add_parser(
+        "explain", parents=[colour], help="say more about a finding, or list all that there are"
+    )
+    explain.add_argument("code", nargs="?", metavar="CODE", help="such as QP101")
+    explain.set_defaults(command=_explain)
+
+    compile_ = commands.add_parser(
+        "compile", parents=[colour], help="write the Python module of a .qpat file"
+    )
     compile_.add_argument("file", metavar="FILE")
     compile_.add_argument("-o", "--output", metavar="OUT", help="where to (default: stdout)")
     compile_.set_defaults(command=_compile)
 
     partition = commands.add_parser(
-        "partition", help="apply patterns to a model and show what they find"
+        "partition", parents=[colour], help="apply patterns to a model and show what they find"
     )
     partition.add_argument("model", metavar="MODEL", help=".tflite, .onnx or Relay text (.relay)")
     partition.add_argument(
@@ -100,7 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_options(partition)
     partition.set_defaults(command=_partition)
 
-    test = commands.add_parser("test", help="run the tests that stand in .qpat files")
+    test = commands.add_parser(
+        "test", parents=[colour], help="run the tests that stand in .qpat files"
+    )
     test.add_argument("files", nargs="+", metavar="FILE")
     _add_options(test)
     test.set_defaults(command=_test)
@@ -119,20 +125,23 @@ def _add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--target", metavar="TARGET", help="a TVM target: facts for the patterns")
 
 
-def _version() -> str:
-    try:
-        return version("qpat")
-    except PackageNotFoundError:
-        return "(not installed)"
+class _Version(argparse.Action):
+    """Looks the version up only where it is asked for: that takes as long as a check."""
 
+    def __call__(self, *_: object) -> None:
+        from importlib.metadata import PackageNotFoundError, version
 
-def _print_findings(findings: Sequence[Diagnostic]) -> None:
-    if findings:
-        print(render_all(findings), file=sys.stderr)
+        try:
+            print(f"qpat {version('qpat')}")
+        except PackageNotFoundError:
+            print("qpat (not installed)")
+        sys.exit(FINE)
 
 
 def _progress() -> Callable[[str], None]:
     """Says what is being done and how long the last step took, on stderr."""
+    import time
+
     start = time.monotonic()
 
     def say(step: str) -> None:
@@ -145,33 +154,35 @@ def _progress() -> Callable[[str], None]:
 
 
 def _check(options: argparse.Namespace) -> int:
-    everything: list[Diagnostic] = []
-    for path in options.files:
-        found = _findings(path)
-        everything += found
-        if options.format == "text":
-            _print_findings(found)
-        if options.format == "text" and not _has_errors(found):
-            print(f"{path}: fine")
-    if options.format == "json" or (options.format == "github" and everything):
-        print(formatted(everything, options.format))
-    return FINDINGS if _has_errors(everything) else FINE
-
-
-def _findings(path: str) -> tuple[Diagnostic, ...]:
+    # Nothing of a check is garbage before its end, and looking for some takes a quarter of it.
+    gc.disable()
     try:
-        return check_source(open_source(path))[1]
+        from qpat.check import check_files
+
+        fine = check_files(options.files, options.format, options.color, options.fix)
+    finally:
+        gc.enable()
+    return FINE if fine else FINDINGS
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from qpat.explain import explain
+
+    try:
+        explain(options.code, options.color)
     except QpatError as error:
-        return error.diagnostics
-
-
-def _has_errors(findings: Sequence[Diagnostic]) -> bool:
-    return any(finding.severity is Severity.ERROR for finding in findings)
+        print_findings(error.diagnostics, options.color)
+        return WRONG_USE
+    return FINE
 
 
 def _compile(options: argparse.Namespace) -> int:
+    from qpat.compiler import compile_file
+    from qpat.diagnostics import failure
+    from qpat.files import write_atomically
+
     compiled = compile_file(options.file)
-    _print_findings(compiled.warnings)
+    print_findings(compiled.warnings, options.color)
     if options.output is None:
         _write_module(compiled.text)
         return FINE
@@ -198,8 +209,14 @@ def _write_module(text: str) -> None:
 
 
 def _partition(options: argparse.Namespace) -> int:
+    import json
+
+    from qpat.compiler import compile_file
+    from qpat.files import write_atomically
+    from qpat.options import parse_options
+
     compiled = compile_file(options.patterns)
-    _print_findings(compiled.warnings)
+    print_findings(compiled.warnings, options.color)
     say = _progress()
     say("loading TVM")
     from qpat.relay.environment import require_relay
@@ -229,9 +246,12 @@ def _partition(options: argparse.Namespace) -> int:
 
 
 def _test(options: argparse.Namespace) -> int:
+    from qpat.compiler import compile_file
+    from qpat.options import parse_options
+
     compiled = [(path, compile_file(path)) for path in options.files]
     for _, each in compiled:
-        _print_findings(each.warnings)
+        print_findings(each.warnings, options.color)
     from qpat.relay.environment import require_relay
 
     require_relay()
@@ -243,9 +263,9 @@ def _test(options: argparse.Namespace) -> int:
         outcomes = run_tests(each, chosen)
         for outcome in outcomes:
             print(f"{path}: {'FAILED' if outcome.findings else 'ok'}: {outcome.test.name}")
-            _print_findings(outcome.findings)
-        failed += sum(bool(outcome.findings) for outcome in outcomes)
-        print(
-            f"{path}: {len(outcomes)} tests, {failed} failed" if outcomes else f"{path}: no tests"
-        )
+            sys.stdout.flush()
+            print_findings(outcome.findings, options.color)
+        wrong = sum(bool(outcome.findings) for outcome in outcomes)
+        failed += wrong
+        print(f"{path}: {f'{len(outcomes)} tests, {wrong} failed' if outcomes else 'no tests'}")
     return FINDINGS if failed else FINE

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from qpat.diagnostics import Diagnostic, Findings, QpatError, failure
+from qpat.records import dataclass
 from qpat.resources import library_file, library_names
 from qpat.semantics import ir
 from qpat.semantics.lower import lower
@@ -13,7 +13,6 @@ from qpat.source import Source, read_source
 from qpat.syntax import tree
 from qpat.syntax.parser import too_deep
 from qpat.syntax.program import load_program
-from qpat.targets.relay import relay_module
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,8 @@ def compile_source(source: Source) -> Compiled:
     if not module.patterns:
         message = "this file has no pattern, so there is nothing to compile"
         raise failure("QP118", message, place=source.name, hint="other files can import it")
+    from qpat.targets.relay import relay_module  # here, because a check generates nothing
+
     try:
         text = relay_module(module, source.name)
     except RecursionError:
@@ -66,9 +67,10 @@ def compile_file(path: str | Path) -> Compiled:
 
 def _library_path(path: str | Path) -> str | Path:
     """A bare name means a file of the library, unless there is a file of that name."""
+    if Path(path).exists():
+        return path
     name = f"{path}.qpat"
-    is_library = name in library_names() and not Path(path).exists()
-    return library_file(name) if is_library else path
+    return library_file(name) if name in library_names() else path
 
 
 def open_source(path: str | Path) -> Source:

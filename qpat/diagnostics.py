@@ -1,13 +1,20 @@
-"""What is wrong and where: every finding is a Diagnostic, and this one place prints them."""
+"""What is wrong and where: every finding is a Diagnostic, collected in Findings.
+
+qpat/rendering.py shows them to people, qpat/formats.py to programs.
+"""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Container, Iterable
 from enum import Enum
 
+from qpat.records import dataclass
 from qpat.source import Span
+
+_LONGEST_QUOTE = 40
+# How alike a word must be to be put in the place of another, and how much more than the next one.
+_NEAR, _NEARER = 0.7, 0.15
 
 
 class Severity(Enum):
@@ -24,9 +31,30 @@ class Label:
 
 
 @dataclass(frozen=True)
+class Fix:
+    """A change of the text that mends a finding: `text` in the place of `span`."""
+
+    span: Span
+    text: str
+
+    @property
+    def title(self) -> str:
+        """What it does, in words: replace, remove or insert something."""
+        old, new = _quoted(self.span.text), _quoted(self.text)
+        if not self.text.strip():
+            return f"remove {old}"
+        return f"replace {old} with {new}" if self.span.text.strip() else f"insert {new}"
+
+
+def _quoted(text: str) -> str:
+    words = " ".join(text.split())
+    return f"`{words}`" if len(words) <= _LONGEST_QUOTE else f"`{words[: _LONGEST_QUOTE - 1]}…`"
+
+
+@dataclass(frozen=True)
 class Diagnostic:
     """One finding. `place` stands for the span of a fault that is in no .qpat text, but in a model
-    or an environment."""
+    or an environment; `fix` is given where there is one way to mend it."""
 
     code: str
     message: str
@@ -36,6 +64,7 @@ class Diagnostic:
     hint: str | None = None
     others: tuple[Label, ...] = ()
     severity: Severity = Severity.ERROR
+    fix: Fix | None = None
 
     def sort_key(self) -> tuple[str, int, str, str]:
         if self.span is None:
@@ -48,7 +77,10 @@ class QpatError(Exception):
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         self.diagnostics = tuple(sorted(set(diagnostics), key=Diagnostic.sort_key))
-        super().__init__("\n".join(render(diagnostic) for diagnostic in self.diagnostics))
+        super().__init__(self.diagnostics)
+
+    def __str__(self) -> str:
+        return "\n".join(render(diagnostic) for diagnostic in self.diagnostics)
 
 
 def failure(
@@ -63,6 +95,7 @@ class Findings:
 
     def __init__(self) -> None:
         self.diagnostics: list[Diagnostic] = []
+        self._seen: set[Diagnostic] = set()
 
     def error(
         self,
@@ -73,15 +106,25 @@ class Findings:
         label: str = "",
         hint: str | None = None,
         others: tuple[Label, ...] = (),
+        fix: Fix | None = None,
     ) -> None:
-        self.add(Diagnostic(code, message, span, None, label, hint, others))
+        self.add(Diagnostic(code, message, span, None, label, hint, others, fix=fix))
 
-    def warning(self, code: str, span: Span, message: str, *, hint: str | None = None) -> None:
-        self.add(Diagnostic(code, message, span, hint=hint, severity=Severity.WARNING))
+    def warning(
+        self,
+        code: str,
+        span: Span,
+        message: str,
+        *,
+        hint: str | None = None,
+        fix: Fix | None = None,
+    ) -> None:
+        self.add(Diagnostic(code, message, span, hint=hint, severity=Severity.WARNING, fix=fix))
 
     def add(self, diagnostic: Diagnostic) -> None:
         # Rows repeat the statements they share, so one fault can be met several times.
-        if diagnostic not in self.diagnostics:
+        if diagnostic not in self._seen:
+            self._seen.add(diagnostic)
             self.diagnostics.append(diagnostic)
 
     def extend(self, other: Findings) -> None:
@@ -96,46 +139,58 @@ class Findings:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """A hint that names the nearest known words, or None if none is near."""
-    near = difflib.get_close_matches(word, sorted(known), n=2, cutoff=0.6)
+    near = _near(word, known)
     if not near:
         return None
     return "did you mean " + " or ".join(f"`{name}`" for name in near) + "?"
 
 
+def respelt(span: Span, word: str, known: Iterable[str], taken: Container[str] = ()) -> Fix | None:
+    """The fix that goes with `did_you_mean`: where one known word is near, or far nearer than any
+    other, and the span holds nothing but the word (a string also its quotes). `taken` are words
+    that cannot be put there.
+
+    What is changed without asking is to be nearer than what is asked: `shape` is no `scale`.
+    """
+    near = _near(word, known)
+    if not near or near[0] in taken:
+        return None
+    first, second = (_likeness(word, each) for each in (near[0], near[-1]))
+    if first < _NEAR or (len(near) > 1 and second > first - _NEARER):
+        return None
+    if span.text == f'"{word}"':
+        span = Span(span.source, span.start + 1, span.end - 1)
+    return Fix(span, near[0]) if span.text == word else None
+
+
+def renamed(span: Span, word: str, known: Iterable[str], taken: Container[str] = ()) -> Fix | None:
+    """`respelt` for a name that the text itself defines: where it stands more than once, it may be
+    the definition that is misspelt."""
+    places = re.findall(rf"\b{re.escape(word)}\b", span.source.text)
+    return respelt(span, word, known, taken) if len(places) == 1 else None
+
+
+def _near(word: str, known: Iterable[str]) -> list[str]:
+    import difflib  # here, because a file without faults needs none of it
+
+    return difflib.get_close_matches(word, sorted(known), n=2, cutoff=0.6)
+
+
+def _likeness(word: str, other: str) -> float:
+    import difflib
+
+    return difflib.SequenceMatcher(None, other, word).ratio()
+
+
 def render(diagnostic: Diagnostic) -> str:
     """Plain text: place, severity, code, message; the line with the words at fault; the hint."""
-    head = f"{diagnostic.severity.value}[{diagnostic.code}]: {diagnostic.message}"
-    lines = [f"{_where(diagnostic)}{head}"]
-    if diagnostic.span is not None:
-        lines += _excerpt(diagnostic.span, diagnostic.label)
-    for other in diagnostic.others:
-        where = f"{other.span.source.name}:{other.span.line}:{other.span.column}"
-        lines += [f"   ::: {where}", *_excerpt(other.span, other.text)]
-    if diagnostic.hint is not None:
-        lines.append(f"   = hint: {diagnostic.hint}")
-    return "\n".join(lines)
+    from qpat.rendering import rendered  # here, for the same reason
+
+    return rendered(diagnostic)
 
 
 def render_all(diagnostics: Iterable[Diagnostic]) -> str:
     """All findings in order of place, a blank line between two."""
-    return "\n\n".join(render(found) for found in sorted(diagnostics, key=Diagnostic.sort_key))
+    from qpat.rendering import joined
 
-
-def _where(diagnostic: Diagnostic) -> str:
-    if diagnostic.span is not None:
-        span = diagnostic.span
-        return f"{span.source.name}:{span.line}:{span.column}: "
-    return f"{diagnostic.place}: " if diagnostic.place else ""
-
-
-def _excerpt(span: Span, label: str) -> list[str]:
-    number = str(span.line)
-    text = span.source.line(span.line)
-    start = span.column - 1
-    # A span over several lines is underlined on its first.
-    length = max(1, min(span.end - span.start, len(text) - start))
-    # Tabs are kept before the marker, so that it stands under the words whatever a tab's width.
-    blank = "".join("\t" if char == "\t" else " " for char in text[:start])
-    gutter = " " * len(number)
-    marker = f" {gutter} | {blank}{'^' * length}{' ' + label if label else ''}"
-    return [f" {gutter} |", f" {number} | {text}", marker]
+    return joined(diagnostics)

@@ -25,7 +25,7 @@ def write_atomically(path: str | Path, text: str) -> None:
         if mode is not None and stat.S_ISDIR(mode):
             raise IsADirectoryError(0, "it is a folder")
         if mode is None or stat.S_ISREG(mode):
-            _replace(Path(os.path.realpath(path)), data, mode)
+            replace_file(Path(os.path.realpath(path)), data, mode)
         else:
             Path(path).write_bytes(data)
     except OSError as error:
@@ -40,7 +40,8 @@ def _mode(path: Path) -> int | None:
         return None
 
 
-def _replace(target: Path, data: bytes, mode: int | None) -> None:
+def replace_file(target: Path, data: bytes, mode: int | None = None) -> None:
+    """Puts a file there as a whole, making the folders that are not there. Raises OSError."""
     folder = target.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)

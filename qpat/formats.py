@@ -1,25 +1,33 @@
-"""Findings for other programs: JSON, and the annotations of GitHub's workflow commands."""
+"""Findings for other programs: JSON, SARIF, and the annotations of GitHub's workflow commands."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qpat.diagnostics import Diagnostic, render_all
-from qpat.source import Span
+if TYPE_CHECKING:
+    from qpat.diagnostics import Diagnostic, Fix
+    from qpat.source import Span
 
-FORMATS = ("text", "json", "github")
+FORMATS = ("text", "json", "sarif", "github")
 
 
 def formatted(diagnostics: Iterable[Diagnostic], form: str) -> str:
-    """All findings in order of place, in one of FORMATS. Nothing for none, but `[]` in JSON."""
-    ordered = sorted(diagnostics, key=Diagnostic.sort_key)
+    """All findings in order of place, in one of FORMATS. Nothing for none, but a whole document in
+    JSON and SARIF."""
+    import json
+
+    from qpat.rendering import joined
+    from qpat.sarif import sarif_log
+
+    ordered = sorted(diagnostics, key=lambda found: found.sort_key())
     if form == "json":
         return json.dumps([_as_json(each) for each in ordered], indent=1)
+    if form == "sarif":
+        return json.dumps(sarif_log(ordered), indent=1)
     if form == "github":
         return "\n".join(_as_github(each) for each in ordered)
-    return render_all(ordered)
+    return joined(ordered)
 
 
 def _as_json(diagnostic: Diagnostic) -> dict[str, Any]:
@@ -31,7 +39,15 @@ def _as_json(diagnostic: Diagnostic) -> dict[str, Any]:
         "label": diagnostic.label or None,
         **_place(diagnostic.span, diagnostic.place),
         "others": [{"label": each.text, **_place(each.span, None)} for each in diagnostic.others],
+        "fix": _fix(diagnostic.fix),
     }
+
+
+def _fix(fix: Fix | None) -> dict[str, Any] | None:
+    """Whoever makes the change puts `replacement` where the place is."""
+    if fix is None:
+        return None
+    return {"title": fix.title, "replacement": fix.text, **_place(fix.span, None)}
 
 
 def _place(span: Span | None, place: str | None) -> dict[str, Any]:

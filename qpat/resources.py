@@ -1,13 +1,14 @@
-"""Finds the grammar and the pattern library, in an installed wheel and in a checkout."""
+"""Finds the grammar, the pattern library and the pages on findings, in an installed wheel and in a
+checkout."""
 
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 GRAMMAR = Path("grammar", "qpat.lark")
 LIBRARY = Path("patterns")
+PAGES = Path("docs", "findings")
 
 
 class BrokenInstallError(RuntimeError):
@@ -16,17 +17,18 @@ class BrokenInstallError(RuntimeError):
 
 @cache
 def _data_folder() -> Path:
-    """The folder that holds `grammar/` and `patterns/`."""
-    package = Path(str(files("qpat")))
+    """The folder that holds `grammar/`, `patterns/` and `docs/findings/`."""
+    package = Path(__file__).parent
     # A wheel carries them in `_data`; in a checkout, editable or not, they are beside the package.
     places = (package / "_data", package.parent)
     for place in places:
-        if (place / GRAMMAR).is_file() and (place / LIBRARY).is_dir():
+        folders = (place / LIBRARY, place / PAGES)
+        if (place / GRAMMAR).is_file() and all(folder.is_dir() for folder in folders):
             return place
     looked = " and ".join(str(place) for place in places)
     raise BrokenInstallError(
-        f"this installation of qpat is broken: {GRAMMAR.as_posix()} and {LIBRARY.as_posix()}/ "
-        f"are missing (looked in {looked}); install qpat again"
+        f"this installation of qpat is broken: {GRAMMAR.as_posix()}, {LIBRARY.as_posix()}/ or "
+        f"{PAGES.as_posix()}/ is missing (looked in {looked}); install qpat again"
     )
 
 
@@ -54,3 +56,14 @@ def library_file(name: str) -> Path:
             f"the pattern library has no {name!r}; it has {', '.join(names) or 'no files at all'}"
         )
     return library_folder() / name
+
+
+@cache
+def finding_codes() -> tuple[str, ...]:
+    """The codes of the findings that have a page, in order."""
+    return tuple(sorted(path.stem for path in (_data_folder() / PAGES).glob("QP*.md")))
+
+
+def finding_page(code: str) -> str:
+    """The page on a finding, as Markdown. `code` is one of `finding_codes()`."""
+    return (_data_folder() / PAGES / f"{code}.md").read_text(encoding="utf-8")

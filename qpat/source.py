@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+
+from qpat.records import dataclass
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,11 +16,16 @@ class Source:
     name: str
     text: str
 
+    def __repr__(self) -> str:
+        return f"Source({self.name!r})"
+
     @cached_property
     def line_starts(self) -> list[int]:
         """Offsets at which the lines begin."""
-        newlines = [index + 1 for index, char in enumerate(self.text) if char == "\n"]
-        return [0, *newlines]
+        starts = [0]
+        while (newline := self.text.find("\n", starts[-1])) >= 0:
+            starts.append(newline + 1)
+        return starts
 
     def position(self, offset: int) -> tuple[int, int]:
         """Line and column of an offset, both counted from 1."""
@@ -37,7 +43,7 @@ class Source:
 class Span:
     """The characters `start` up to, not including, `end` of a source."""
 
-    source: Source = field(repr=False)
+    source: Source
     start: int
     end: int
 
@@ -52,6 +58,14 @@ class Span:
     @property
     def text(self) -> str:
         return self.source.text[self.start : self.end]
+
+    def first(self, length: int) -> Span:
+        """The first characters of this span."""
+        return Span(self.source, self.start, min(self.start + length, self.end))
+
+    def last(self, length: int) -> Span:
+        """The last characters of this span."""
+        return Span(self.source, max(self.start, self.end - length), self.end)
 
     def to(self, other: Span) -> Span:
         """The span from the start of this one to the end of `other`."""

@@ -12,7 +12,6 @@ from hypothesis import settings
 
 from tests.models import DATA
 
-
 # `make fuzz` asks for more than a run of all tests has time for.
 _EXAMPLES = int(os.environ.get("QPAT_FUZZ_EXAMPLES", "0"))
 if _EXAMPLES:

@@ -10,10 +10,10 @@ unknown, not guessed: the accumulator of a convolution, `sum` (its zero point is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from qpat.ops.table import Operator
+from qpat.records import dataclass
 
 RESULT = "result"
 """Stands for the value of the call itself where an operand's name is wanted."""

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+from qpat.records import dataclass
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Attribute:
     has_default: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Operator:
     """One operator. `operands` are in the order of a call's arguments, and their number is fixed.
 
@@ -50,7 +51,7 @@ class Operator:
 
     name: str
     operands: tuple[Operand, ...]
-    attributes: Mapping[str, Attribute] = field(hash=False)
+    attributes: Mapping[str, Attribute]
     commutative: bool
     verified: bool
 
@@ -77,7 +78,7 @@ def operator_names() -> tuple[str, ...]:
 
 @cache
 def _entries() -> dict[str, dict[str, Any]]:
-    text = files("qpat.ops").joinpath("relay.json").read_text(encoding="utf-8")
+    text = (Path(__file__).parent / "relay.json").read_text(encoding="utf-8")
     entries: dict[str, dict[str, Any]] = json.loads(text)["operators"]
     return entries
 

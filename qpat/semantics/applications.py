@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qpat.diagnostics import did_you_mean
+from qpat.diagnostics import Fix, did_you_mean, respelt
 from qpat.semantics import ir
 from qpat.semantics.attributes import DTYPES
 from qpat.semantics.functions import BUILTINS, Builtin
@@ -39,8 +39,10 @@ class Application:
         if builtin is None and not self.lowering.interface.is_whole:
             return nothing(node.span)
         if builtin is None:
-            hint = did_you_mean(name, [*BUILTINS, *self.lowering.interface.externs])
-            return self._broken(node.function.span, "QP135", f"no function `{name}`", hint)
+            known_names = [*BUILTINS, *self.lowering.interface.externs]
+            hint = did_you_mean(name, known_names)
+            fix = respelt(node.function.span, name, known_names)
+            return self._broken(node.function.span, "QP135", f"no function `{name}`", hint, fix)
         keywords = {a.name.text: a for a in node.arguments if isinstance(a, tree.Keyword)}
         known = ("except", "layout") if builtin.reduces else ()
         wrong = next((keyword for key, keyword in keywords.items() if key not in known), None)
@@ -241,9 +243,9 @@ class Application:
         return lowered
 
     def _broken(
-        self, span: Span, code: str, message: str, hint: str | None = None
+        self, span: Span, code: str, message: str, hint: str | None = None, fix: Fix | None = None
     ) -> ir.Expression:
-        return self.lowering.broken(span, code, message, hint)
+        return self.lowering.broken(span, code, message, hint, fix)
 
 
 _WANTED = {

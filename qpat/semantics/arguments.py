@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from qpat.diagnostics import Findings, did_you_mean
+from qpat.diagnostics import Findings, did_you_mean, renamed, respelt
 from qpat.ops.roles import roles
 from qpat.ops.table import Operator
 from qpat.ops.values import allowed, is_layout, layout_letters
 from qpat.semantics import ir
-from qpat.semantics.attributes import SAID, attribute_hint, attribute_value, fits
+from qpat.semantics.attributes import SAID, attribute_fix, attribute_hint, attribute_value, fits
 from qpat.semantics.draft import Draft, Scope, SlotUse
+from qpat.semantics.fixes import with_rest, without_argument
 from qpat.source import Span
 from qpat.syntax import tree
 
@@ -77,7 +78,9 @@ class Arguments:
         for argument in self.node.arguments:
             if isinstance(argument, tree.Rest):
                 if rest is not None:
-                    self.row.findings.error("QP105", argument.span, "`..` stands here already")
+                    fix = without_argument(argument.span)
+                    message = "`..` stands here already"
+                    self.row.findings.error("QP105", argument.span, message, fix=fix)
                 rest = argument
             elif isinstance(argument, tree.Keyword):
                 self._keyword(argument)
@@ -155,12 +158,14 @@ class Arguments:
             comparing = "compare anything else in a `where`: `acc.attrs.…`"
             if declared == "dtype" and isinstance(value, tree.Leaf):
                 comparing = f"a port's dtype is `{value.name}.dtype`"
-            self.row.findings.error("QP104", keyword.span, message, hint=comparing)
+            fix = attribute_fix(value, declared)
+            self.row.findings.error("QP104", keyword.span, message, hint=comparing, fix=fix)
             return
         if not fits(literal, declared):
             message = f"attribute `{name}` of `{self.signature.name}` is {SAID[declared]}"
             hint = attribute_hint(literal, declared)
-            self.row.findings.error("QP104", keyword.span, message, hint=hint)
+            fix = attribute_fix(value, declared)
+            self.row.findings.error("QP104", keyword.span, message, hint=hint, fix=fix)
             return
         if isinstance(literal, str) and not self._is_value(keyword, literal):
             return
@@ -170,7 +175,7 @@ class Arguments:
         if declared == "float" and isinstance(literal, int):
             literal = float(literal)  # TVM compares a whole number with a float as unequal
         if isinstance(literal, ir.DtypeOf):
-            self._require_port(literal.name, keyword.span)
+            self._require_port(literal.name, keyword)
         self.attributes.append(ir.Attribute(name, literal, keyword.span))
 
     def _is_value(self, keyword: tree.Keyword, text: str) -> bool:
@@ -188,15 +193,17 @@ class Arguments:
         self.row.findings.error("QP104", keyword.value.span, message, hint=hint)
         return False
 
-    def _require_port(self, name: str, span: Span) -> None:
+    def _require_port(self, name: str, keyword: tree.Keyword) -> None:
         ports = [*self.row.scope.inputs, self.row.scope.output.name.text]
         port = self.row.scope.inputs.get(name)
         if port is not None and port.many:
             message = f"`{name}` is many tensors, so it has no one dtype"
-            self.row.findings.error("QP104", span, message)
+            self.row.findings.error("QP104", keyword.span, message)
         if name not in ports:
             message = f"`{name}` is no port of this pattern"
-            self.row.findings.error("QP110", span, message, hint=did_you_mean(name, ports))
+            fix = renamed(keyword.value.span.first(len(name)), name, ports)
+            hint = did_you_mean(name, ports)
+            self.row.findings.error("QP110", keyword.span, message, hint=hint, fix=fix)
 
     def _fill(self, position: int, rest: tree.Rest) -> bool:
         """Gives an operand its role. False where it has none."""
@@ -234,7 +241,8 @@ class Arguments:
         known = roles(self.signature.name)
         by_role = all(known.slot(self.signature.operands[i].name) for i in missing)
         hint = "write `..` for the scales and zero points" if by_role else f"{names} missing"
-        self.row.findings.error("QP103", self.node.span, message, hint=hint)
+        fix = with_rest(self.node) if by_role else None
+        self.row.findings.error("QP103", self.node.span, message, hint=hint, fix=fix)
 
     def _report_unknown(self, keyword: tree.Keyword) -> None:
         name = keyword.name.text
@@ -243,4 +251,6 @@ class Arguments:
         if hint is None and known:
             hint = f"it has {', '.join(sorted(known))}"
         message = f"`{self.signature.name}` has no attribute `{name}`"
-        self.row.findings.error("QP102", keyword.name.span, message, hint=hint)
+        given = [a.name.text for a in self.node.arguments if isinstance(a, tree.Keyword)]
+        fix = respelt(keyword.name.span, name, known, given)
+        self.row.findings.error("QP102", keyword.name.span, message, hint=hint, fix=fix)

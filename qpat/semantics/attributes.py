@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qpat.diagnostics import did_you_mean
+from qpat.diagnostics import Fix, did_you_mean, respelt
 from qpat.semantics import ir
 from qpat.syntax import tree
 
@@ -85,4 +85,13 @@ def attribute_hint(value: _Value, declared: str) -> str | None:
         return f"write `[{value}, {value}]`"
     if declared == "dtype" and isinstance(value, str):
         return did_you_mean(value, DTYPES)
+    return None
+
+
+def attribute_fix(node: object, declared: str) -> Fix | None:
+    """The fix of a value that is misspelt, or written as in Python."""
+    if isinstance(node, tree.Leaf) and node.name in ("True", "False"):
+        return Fix(node.span, node.name.lower())
+    if declared == "dtype" and isinstance(node, tree.Text):
+        return respelt(node.span, node.text, DTYPES)
     return None

@@ -6,9 +6,9 @@ A form is one alternative of the block around it; a row picks one form of each b
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from qpat.diagnostics import Findings
+from qpat.records import dataclass
 from qpat.semantics.reports import head, report_twice
 from qpat.source import Span
 from qpat.syntax import tree

@@ -7,10 +7,10 @@ names of the other file, one with `as lib` adds them as `lib.name`. Patterns are
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 
 from qpat.diagnostics import Findings, Label
 from qpat.ops.table import operator
+from qpat.records import dataclass, field
 from qpat.semantics.families import expand_families
 from qpat.semantics.reports import check_name, report_twice
 from qpat.source import Span

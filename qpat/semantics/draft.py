@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
+from qpat.records import dataclass, field
 from qpat.semantics import ir
 from qpat.semantics.blocks import Block, Place
 from qpat.source import Span

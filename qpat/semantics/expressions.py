@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass, field
 
-from qpat.diagnostics import Findings, did_you_mean
+from qpat.diagnostics import Findings, Fix, did_you_mean, renamed, respelt
 from qpat.ops.table import operator
+from qpat.records import dataclass, field
 from qpat.semantics import ir
 from qpat.semantics.alignment import aligned
 from qpat.semantics.applications import Application
 from qpat.semantics.attributes import DTYPES
+from qpat.semantics.fixes import without_default
 from qpat.semantics.ir import Kind
 from qpat.semantics.kinds import NOT_NUMBERS, A, literal_kind, nothing, operation_kind
 from qpat.semantics.names import Interface, Names
@@ -130,10 +131,10 @@ class Lowering:
         if not self.interface.is_whole:
             return nothing(span)
         known = [*self.names.values, *self.locals, *self.names.dimensions]
-        hint = did_you_mean(name, known)
+        hint, fix = did_you_mean(name, known), renamed(span, name, known)
         if name in ("None", "True", "False"):
-            hint = f"write `{name.lower()}`"
-        return self.broken(span, "QP130", f"`{name}` is not known here", hint)
+            hint, fix = f"write `{name.lower()}`", Fix(span, name.lower())
+        return self.broken(span, "QP130", f"`{name}` is not known here", hint, fix)
 
     def _get(self, node: tree.Get, known: frozenset[str]) -> ir.Expression:
         inner, member = node.value, node.member
@@ -169,7 +170,8 @@ class Lowering:
             if hint is None and name in self.names.calls:
                 hint = f"an attribute of the call is `{name}.attrs.{member}`"
             message = f"a tensor has no `{member}`"
-            return self.broken(node.member.span, "QP131", message, hint)
+            fix = respelt(node.member.span, member, [*_MEMBERS, "attrs"], ("attrs",))
+            return self.broken(node.member.span, "QP131", message, hint, fix)
         if name in self.names.absent_values and name not in known:
             self.report_absent(name, node.span)
         slots = {"axis": ("scale",), "qparams": ("scale", "zero_point")}
@@ -234,7 +236,8 @@ class Lowering:
             if attribute not in signature.attributes:
                 message = f"`{operator_name}` has no attribute `{attribute}`"
                 hint = did_you_mean(attribute, signature.attributes)
-                self.broken(node.member.span, "QP102", message, hint)
+                fix = respelt(node.member.span, attribute, signature.attributes)
+                self.broken(node.member.span, "QP102", message, hint, fix)
                 return Kind.ANY
             kinds.add(_ATTRIBUTE_KINDS[signature.attributes[attribute].type])
         return kinds.pop() if len(kinds) == 1 else Kind.ANY
@@ -304,7 +307,9 @@ class Lowering:
         for label in labels if forms else ():
             if label.value not in self.names.forms:
                 hint = did_you_mean(str(label.value), self.names.forms)
-                self.broken(label.span, "QP130", f"no form is called {label.span.text}", hint)
+                fix = renamed(label.span, str(label.value), self.names.forms)
+                message = f"no form is called {label.span.text}"
+                self.broken(label.span, "QP130", message, hint, fix)
 
     def _check_scale(self, value: ir.Expression, other: ir.Expression) -> None:
         """A scale is a float32: it is never equal to most numbers that are written."""
@@ -327,7 +332,8 @@ class Lowering:
         second = self.lower(node.operands[1], known)
         if not needs:
             message = "nothing before `??` can be absent, so its default is never used"
-            self.findings.error("QP136", node.span, message, hint="leave the default out")
+            fix = without_default(node)
+            self.findings.error("QP136", node.span, message, hint="leave the default out", fix=fix)
         kind = first.kind if first.kind is second.kind else Kind.ANY
         if {first.kind, second.kind} == {Kind.INTS, Kind.INT}:
             kind = Kind.INTS
@@ -340,6 +346,10 @@ class Lowering:
         if isinstance(node.container, tree.Range):
             first, last = node.container.first, node.container.last
             container = (self.lower(first, known), self.lower(last, known))
+            for end in container:
+                if end.kind in NOT_NUMBERS:
+                    message = f"a range goes between numbers, and this is {A[end.kind]}"
+                    self.broken(end.span, "QP138", message)
         else:
             container = self.lower(node.container, known)
             for element in container.elements if isinstance(container, ir.Sequence) else ():
@@ -348,12 +358,17 @@ class Lowering:
 
     def _check_container(self, node: tree.Expression) -> None:
         if isinstance(node, tree.Range):
-            ends = [e.value for e in (node.first, node.last) if isinstance(e, tree.Value)]
-            if len(ends) == 2 and ends[0] > ends[1]:  # type: ignore[operator]
-                self.broken(node.span, "QP138", "nothing lies in this range", "write it upwards")
+            stated = [e.value for e in (node.first, node.last) if isinstance(e, tree.Value)]
+            ends = [value for value in stated if isinstance(value, int | float)]
+            if len(ends) == 2 and ends[0] > ends[1]:
+                fix = Fix(node.span, f"{node.last.span.text}..{node.first.span.text}")
+                message = "nothing lies in this range"
+                self.broken(node.span, "QP138", message, "write it upwards", fix)
         elif isinstance(node, tree.Value):
             message = "`in` wants a set, a list or a range"
-            self.broken(node.span, "QP138", message, f"write `{{{node.span.text}}}`, or `==`")
+            braced = f"{{{node.span.text}}}"
+            fix = Fix(node.span, braced)
+            self.broken(node.span, "QP138", message, f"write `{braced}`, or `==`", fix)
 
     def _conditional(self, node: tree.Conditional, known: frozenset[str]) -> ir.Expression:
         condition = self.lower(node.condition, known)
@@ -393,8 +408,10 @@ class Lowering:
             kind = Kind.ANY
         return ir.Sequence(bracket, lowered, kind, span)
 
-    def broken(self, span: Span, code: str, message: str, hint: str | None = None) -> ir.Expression:
-        self.findings.error(code, span, message, hint=hint)
+    def broken(
+        self, span: Span, code: str, message: str, hint: str | None = None, fix: Fix | None = None
+    ) -> ir.Expression:
+        self.findings.error(code, span, message, hint=hint, fix=fix)
         return nothing(span)
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeAlias
 
 from qpat.diagnostics import Findings
+from qpat.records import fields, replace
 from qpat.syntax import tree
 
 _Values: TypeAlias = Mapping[str, tree.Identifier | tree.Value]
@@ -73,12 +73,12 @@ def _filled(node: Any, values: _Values) -> Any:
         return tuple(_filled(each, values) for each in node)
     if isinstance(node, str):
         return _PLACE.sub(lambda match: _letters(match, values), node)
-    if not is_dataclass(node) or not isinstance(node, tree.Node):
+    if not isinstance(node, tree.Node):
         return node
     whole = _whole(node, values)
     if whole is not None:
         return whole
-    parts = [each.name for each in fields(node) if each.name != "span"]
+    parts = [name for name in fields(node) if name != "span"]
     made = replace(node, **{part: _filled(getattr(node, part), values) for part in parts})
     if isinstance(made, tree.Pattern):
         # An operator's name has dots, a pattern's has none.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from qpat.diagnostics import Diagnostic, Findings, Label
+from qpat.records import replace
 from qpat.source import Span
 from qpat.syntax import tree
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from qpat.records import dataclass
 from qpat.semantics.ir import Kind
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from qpat.diagnostics import Findings, did_you_mean
+from qpat.records import dataclass, fields, replace
 from qpat.semantics.definitions import Defined, Definitions
 from qpat.syntax import tree
 
@@ -405,15 +405,15 @@ def _rebuilt(node: Any, change: Any) -> Any:
         return tuple(
             _rebuilt(each, change) if isinstance(each, tuple) else change(each) for each in node
         )
-    if not is_dataclass(node) or not isinstance(node, tree.Node):
+    if not isinstance(node, tree.Node):
         return node
     made: dict[str, Any] = {}
-    for each in fields(node):
-        value = getattr(node, each.name)
+    for name in fields(node):
+        value = getattr(node, name)
         if isinstance(value, tuple) or (
             isinstance(value, tree.Node) and not isinstance(value, tree.Identifier)
         ):
-            made[each.name] = _rebuilt(value, change) if isinstance(value, tuple) else change(value)
+            made[name] = _rebuilt(value, change) if isinstance(value, tuple) else change(value)
     return replace(node, **made) if made else node
 
 

@@ -8,11 +8,11 @@ Nothing in here depends on TVM or on a target.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
 from qpat.ops.roles import AxisMove, AxisRule
+from qpat.records import dataclass, field
 from qpat.source import Span
 
 # ---- structure ---------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from qpat.diagnostics import Findings, did_you_mean
+from qpat.diagnostics import Findings, Fix, did_you_mean, renamed, respelt
 from qpat.ops.roles import exchange
 from qpat.ops.table import operator, operator_names
 from qpat.semantics import ir
@@ -88,14 +88,19 @@ def _family_names(items: tuple[tree.Item, ...], offset: int) -> set[str]:
 
 def _template_names(file: tree.File, findings: Findings) -> None:
     """`$op` stands for what a family puts there; outside of one it stands for nothing."""
+    if "$" not in file.span.source.text:
+        return
     families = file.items
     for found in re.finditer(r"\$\w+|\$\{\w+\}", blanked(file.span.source)):
         span = Span(file.span.source, *found.span())
         names = _family_names(families, span.start)
-        if span.text.strip("${}") not in names:
+        word = span.text.strip("${}")
+        if word not in names:
             message = f"`{span.text}` is no name of a `for … in` around it"
-            hint = did_you_mean(span.text.strip("${}"), names)
-            findings.error("QP151", span, message, hint=hint)
+            place = span.last(len(span.text.lstrip("${"))).first(len(word))
+            hidden = [name for name in names if name.startswith("_")]  # `$_` begins no word
+            fix = renamed(place, word, names, hidden)
+            findings.error("QP151", span, message, hint=did_you_mean(word, names), fix=fix)
 
 
 def _compiler(file: tree.File, is_needed: bool, findings: Findings) -> str:
@@ -162,7 +167,8 @@ class _Pattern:
             rest = alias.text[len(self.compiler) + 1 :]
             hint = f'write "{rest}"; the compiler\'s name is put before'
             message = f'"{alias.text}" already begins with the compiler\'s name'
-            self.findings.error("QP142", alias.span, message, hint=hint)
+            fix = Fix(alias.span, f'"{rest}"') if rest else None
+            self.findings.error("QP142", alias.span, message, hint=hint, fix=fix)
         if not alias.text or '"' in alias.text:
             self.findings.error("QP142", alias.span, "a composite needs a name")
         return f"{self.compiler}.{alias.text}"
@@ -173,9 +179,9 @@ class _Pattern:
             return None
         if operator(alias.text) is None:
             hint = did_you_mean(alias.text, operator_names())
-            self.findings.error(
-                "QP101", alias.span, f"`{alias.text}` is no Relay operator", hint=hint
-            )
+            fix = respelt(alias.span, alias.text, operator_names())
+            message = f"`{alias.text}` is no Relay operator"
+            self.findings.error("QP101", alias.span, message, hint=hint, fix=fix)
             return alias.text
         for row in rows:
             root = row.nodes[row.root]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 
 from qpat.ops.roles import TUPLE_RESULTS
+from qpat.records import dataclass, field
 from qpat.semantics import ir
 from qpat.syntax import tree
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from qpat.diagnostics import Findings, did_you_mean
+from qpat.diagnostics import Findings, Fix, did_you_mean, renamed, respelt
 from qpat.semantics import ir
 from qpat.semantics.attributes import DTYPES
 from qpat.semantics.reports import RESERVED, check_name, report_twice
@@ -32,7 +32,8 @@ class _Ports:
             check_name(self.findings, port.name)
         output = self.node.output
         if output.maybe:
-            self.findings.error("QP119", output.span, "the output of a pattern cannot be absent")
+            message = "the output of a pattern cannot be absent"
+            self.findings.error("QP119", output.span, message, fix=Fix(output.span.last(1), ""))
         inputs = tuple(self._port(port, False) for port in self.node.ports)
         return (*inputs, self._port(output, True))
 
@@ -49,8 +50,9 @@ class _Ports:
                 dtypes.append(atom.name)
             elif atom.name != "tensor":
                 hint = did_you_mean(atom.name, [*DTYPES, "tensor"])
+                fix = respelt(atom.span, atom.name, [*DTYPES, "tensor"])
                 message = f"`{atom.name}` is no dtype"
-                self.findings.error("QP121", atom.span, message, hint=hint)
+                self.findings.error("QP121", atom.span, message, hint=hint, fix=fix)
         name = port.name.text
         shape = self._shape(port)
         span = port.span
@@ -71,9 +73,11 @@ class _Ports:
             message = f"`{atom.name}` and `{port.name.text}` take their dtype from each other"
             self.findings.error("QP121", atom.span, message)
         elif atom.name not in known or atom.name == port.name.text:
-            hint = did_you_mean(atom.name, [k for k in known if k != port.name.text])
+            others = [k for k in known if k != port.name.text]
+            hint = did_you_mean(atom.name, others)
+            fix = renamed(atom.span.first(len(atom.name)), atom.name, others)
             message = f"`{atom.name}` is no other port of this pattern"
-            self.findings.error("QP121", atom.span, message, hint=hint)
+            self.findings.error("QP121", atom.span, message, hint=hint, fix=fix)
         else:
             return atom.name
         return None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from qpat.diagnostics import Findings
 from qpat.ops.roles import RESULT, SCALAR, AxisMove, Group, roles
 from qpat.ops.table import operator
+from qpat.records import dataclass
 from qpat.semantics import ir
 from qpat.semantics.draft import Draft, SlotUse
 
@@ -35,8 +35,14 @@ def derive_spaces(
     kinds = _Kinds(_float_nodes(draft, dtypes), _wide_nodes(draft, dtypes))
     edges = list(_edges(draft, kinds))
     component = _components(len(draft.nodes), edges)
-    sites = [*_role_sites(draft), *_written_sites(draft, component, findings)]
-    return tuple(_space(members, sites, edges) for members in _grouped(component))
+    sites: dict[int, list[ir.Site]] = {}
+    for site in (*_role_sites(draft), *_written_sites(draft, component, findings)):
+        sites.setdefault(component[site.tensor], []).append(site)
+    neighbours = _neighbours(edges)
+    return tuple(
+        _space(members, sites.get(leader, []), neighbours)
+        for leader, members in _grouped(component)
+    )
 
 
 @dataclass(frozen=True)
@@ -155,11 +161,11 @@ def _components(count: int, edges: Iterable[_Edge]) -> list[int]:
     return [find(node) for node in range(count)]
 
 
-def _grouped(component: list[int]) -> Iterable[frozenset[int]]:
-    groups: dict[int, set[int]] = {}
+def _grouped(component: list[int]) -> Iterable[tuple[int, frozenset[int]]]:
+    groups: dict[int, list[int]] = {}
     for node, leader in enumerate(component):
-        groups.setdefault(leader, set()).add(node)
-    return (frozenset(members) for members in groups.values())
+        groups.setdefault(leader, []).append(node)
+    return ((leader, frozenset(members)) for leader, members in groups.items())
 
 
 # ---- which constants say so ------------------------------------------------------
@@ -272,26 +278,33 @@ def _check_role(
 # ---- how the axis travels ---------------------------------------------------------
 
 
-def _space(members: frozenset[int], sites: Iterable[ir.Site], edges: Iterable[_Edge]) -> ir.Space:
-    own = [site for site in sites if site.tensor in members]
-    scales = tuple(site for site in own if site.slot == "scale")
-    zero_points = tuple(site for site in own if site.slot == "zero_point")
-    # A site that says where the axis is comes first: a scalar one could not.
-    scales = tuple(sorted(scales, key=lambda site: site.axis == SCALAR))
-    start = scales[0].tensor if scales else min(members)
-    return ir.Space(members, scales, zero_points, _paths(start, members, edges))
+_Neighbours = Mapping[int, list[_Edge]]
 
 
-def _paths(
-    start: int, members: frozenset[int], edges: Iterable[_Edge]
-) -> Mapping[int, tuple[ir.Step, ...]]:
-    """The shortest way from `start` to each member, less the steps that leave the axis alone."""
-    neighbours: dict[int, list[_Edge]] = {}
+def _neighbours(edges: Iterable[_Edge]) -> _Neighbours:
+    """The edges that lead away from each node."""
+    found: dict[int, list[_Edge]] = {}
     for edge in edges:
-        if edge.start in members:
-            neighbours.setdefault(edge.start, []).append(edge)
-            neighbours.setdefault(edge.end, []).append(edge.reversed())
+        found.setdefault(edge.start, []).append(edge)
+        found.setdefault(edge.end, []).append(edge.reversed())
+    return found
+
+
+def _space(members: frozenset[int], sites: Iterable[ir.Site], neighbours: _Neighbours) -> ir.Space:
+    zero_points = tuple([site for site in sites if site.slot == "zero_point"])
+    scales = tuple([site for site in sites if site.slot == "scale"])
+    # A site that says where the axis is comes first: a scalar one could not.
+    if len(scales) > 1:
+        scales = tuple(sorted(scales, key=lambda site: site.axis == SCALAR))
+    start = scales[0].tensor if scales else min(members)
+    return ir.Space(members, scales, zero_points, _paths(start, neighbours))
+
+
+def _paths(start: int, neighbours: _Neighbours) -> Mapping[int, tuple[ir.Step, ...]]:
+    """The shortest way from `start` to each member, less the steps that leave the axis alone."""
     paths: dict[int, tuple[ir.Step, ...]] = {start: ()}
+    if start not in neighbours:
+        return paths
     queue = deque([start])
     while queue:
         node = queue.popleft()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from qpat.diagnostics import Findings, did_you_mean
+from qpat.diagnostics import Findings, did_you_mean, renamed, respelt
 from qpat.semantics import ir
 from qpat.semantics.expressions import Lowering
+from qpat.semantics.fixes import without_statement
 from qpat.semantics.functions import RESULTS
 from qpat.semantics.interface import value_type
 from qpat.semantics.kinds import A
@@ -88,14 +89,17 @@ class Statements:
         name = node.name.text
         if name not in self.lowering.names.values:
             hint = did_you_mean(name, self.lowering.names.values)
-            self.findings.error("QP130", node.name.span, f"`{name}` is not known here", hint=hint)
+            fix = renamed(node.name.span, name, self.lowering.names.values)
+            message = f"`{name}` is not known here"
+            self.findings.error("QP130", node.name.span, message, hint=hint, fix=fix)
             return []
         if slot.text == "qparams" and isinstance(node.value, tree.Raw):
             return [ir.Fill(name, "raw", None, node.span, self.block)]
         if slot.text not in _SLOTS:
             message = f"`{slot.text}` cannot be filled"
             hint = did_you_mean(slot.text, _SLOTS) or f"what can be is {', '.join(_SLOTS)}"
-            self.findings.error("QP106", slot.span, message, hint=hint)
+            fix = respelt(slot.span, slot.text, _SLOTS, ("qparams", "range"))
+            self.findings.error("QP106", slot.span, message, hint=hint, fix=fix)
             return []
         value = self.lowering.lower(node.value)
         self._check_fill(node, slot, value)
@@ -114,7 +118,8 @@ class Statements:
                 self.findings.error("QP117", node.span, message)
             elif each != "range" and (name, each) not in self.lowering.names.open:
                 message = f"`{name}.{each}` is bound by the structure in every row"
-                self.findings.error("QP144", node.span, message, hint="leave this out")
+                fix = without_statement(node.span)
+                self.findings.error("QP144", node.span, message, hint="leave this out", fix=fix)
             self.lowering.filled.add((name, each))
 
     def _param(self, node: tree.Param) -> ir.Param:
@@ -173,7 +178,8 @@ class Statements:
         ports = {port.name.text: port for port in (*self.pattern.ports, self.pattern.output)}
         if name.text not in ports:
             message = f"`{name.text}` is no port; only a port's parameters can be inherited"
-            self.findings.error("QP110", name.span, message, hint=did_you_mean(name.text, ports))
+            hint, fix = did_you_mean(name.text, ports), renamed(name.span, name.text, ports)
+            self.findings.error("QP110", name.span, message, hint=hint, fix=fix)
         port = ports.get(name.text)
         return ir.Inherit(name.text, port is not None and port.many, name.span, self.block)
 

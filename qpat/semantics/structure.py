@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qpat.diagnostics import Findings, Label, did_you_mean
+from qpat.diagnostics import Findings, Label, did_you_mean, renamed, respelt
 from qpat.ops.roles import TUPLE_RESULTS, exchange
 from qpat.ops.table import operator, operator_names
 from qpat.semantics import ir
@@ -97,7 +97,8 @@ class _RowBuilder:
         message = f"`{use.name}` is not part of the pattern, so it has no {use.slot}"
         known = list(self.draft.values)
         hint = did_you_mean(use.name, known) or "a slot is that of a tensor in the structure"
-        self.findings.error("QP110", use.span, message, hint=hint)
+        fix = renamed(use.span.first(len(use.name)), use.name, known)
+        self.findings.error("QP110", use.span, message, hint=hint, fix=fix)
 
     # ---- blocks ----
     def pick(self, owner: Block) -> None:
@@ -161,7 +162,9 @@ class _RowBuilder:
             return self.leaf(name, ir.Constness.ANY, span)
         known = [*self.scope.places, *self.scope.inputs]
         hint = did_you_mean(name, known) or "bind it with `=`, or name it among the ports"
-        self.findings.error("QP110", span, f"`{name}` is neither bound nor a port", hint=hint)
+        fix = renamed(span, name, known, self.open)
+        message = f"`{name}` is neither bound nor a port"
+        self.findings.error("QP110", span, message, hint=hint, fix=fix)
         return self.leaf(name, ir.Constness.ANY, span)
 
     def bind(self, place: Place) -> int:
@@ -352,7 +355,9 @@ class _RowBuilder:
         if node.slot not in ("scale", "zero_point"):
             hint = did_you_mean(node.slot, ("scale", "zero_point"))
             message = f"`{node.slot}` is no slot of a tensor; slots are `scale` and `zero_point`"
-            self.findings.error("QP106", node.span, message, hint=hint)
+            word = node.span.last(len(node.slot))
+            fix = respelt(word, node.slot, ("scale", "zero_point"))
+            self.findings.error("QP106", node.span, message, hint=hint, fix=fix)
         constant = self.add(ir.SlotConstant(node.span))
         self.written[constant] = node
         return constant
@@ -387,7 +392,8 @@ class _RowBuilder:
         if signature is None:
             hint = did_you_mean(name.text, operator_names())
             message = f"`{name.text}` is no Relay operator"
-            self.findings.error("QP101", name.span, message, hint=hint)
+            fix = respelt(name.span, name.text, operator_names())
+            self.findings.error("QP101", name.span, message, hint=hint, fix=fix)
             return self.unknown_call(node, name.text)
         return Arguments(self, node, signature).build()
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from qpat.diagnostics import Findings, did_you_mean
+from qpat.records import replace
 from qpat.semantics import ir
 from qpat.semantics.expressions import Lowering
 from qpat.semantics.names import NO_NAMES, Interface

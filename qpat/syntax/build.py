@@ -1,10 +1,13 @@
-"""Lark's parse tree to the syntax tree: one method per rule name or alias of grammar/qpat.lark."""
+"""Lark's parse tree to the syntax tree: one method per rule name or alias of grammar/qpat.lark.
+
+Lark's own Transformer would call them too, and wraps each call, which takes as long as parsing.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from lark import Token, Transformer, v_args
+from lark import Token, Tree
 from lark.tree import Meta
 
 from qpat.source import Source, Span
@@ -19,14 +22,37 @@ def _number(text: str) -> int | float:
     return int(text) if text.lstrip("-").isdigit() else float(text)
 
 
-@v_args(meta=True)
-class TreeBuilder(Transformer[Token, tree.File]):
+class TreeBuilder:
     """Builds tree.* nodes bottom up. `comments` are those of the whole text, in order of place."""
 
     def __init__(self, source: Source, comments: list[tree.Text]) -> None:
-        super().__init__(visit_tokens=True)
         self.source = source
         self.comments = comments
+        self.docs = {
+            comment.span.line: comment.text[3:].strip()
+            for comment in comments
+            if source.line(comment.span.line).lstrip().startswith("///")
+        }
+
+    def transform(self, parsed: Tree[Token]) -> tree.File:
+        """The syntax tree of what lark parsed. Raises RecursionError where it is too deep."""
+        file: tree.File = self._built(parsed)
+        return file
+
+    def _built(self, parsed: Tree[Token]) -> Any:
+        children = [
+            self._built(child)
+            if isinstance(child, Tree)
+            else self._token(child)
+            if isinstance(child, Token)
+            else child
+            for child in parsed.children
+        ]
+        return getattr(self, parsed.data)(parsed.meta, children)
+
+    def _token(self, token: Token) -> Any:
+        build = getattr(self, token.type, None)
+        return token if build is None else build(token)
 
     def _span(self, meta: Meta) -> Span:
         if meta.empty:
@@ -115,14 +141,10 @@ class TreeBuilder(Transformer[Token, tree.File]):
 
     def _doc(self, span: Span) -> str:
         """The `///` lines that end on the line above `span`."""
-        lines: list[str] = []
-        wanted = span.line - 1
-        for comment in reversed(self.comments):
-            own_line = comment.span.source.line(comment.span.line).lstrip().startswith("///")
-            if comment.span.line == wanted and own_line:
-                lines.insert(0, comment.text[3:].strip())
-                wanted -= 1
-        return "\n".join(lines)
+        first = span.line
+        while first - 1 in self.docs:
+            first -= 1
+        return "\n".join(self.docs[line] for line in range(first, span.line))
 
     # ---- ports ----
     def ports(self, meta: Meta, children: list[Any]) -> tuple[tree.Port, ...]:

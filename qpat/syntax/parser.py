@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from pathlib import Path
 
-from lark import Lark, Token
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken, VisitError
+from lark import Token
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
-from qpat.diagnostics import Diagnostic, Label, QpatError, did_you_mean, failure
-from qpat.resources import grammar_text
+from qpat.diagnostics import (
+    Diagnostic,
+    Fix,
+    Label,
+    QpatError,
+    did_you_mean,
+    failure,
+    respelt,
+)
 from qpat.source import Source, Span
 from qpat.syntax import tree
 from qpat.syntax.build import TreeBuilder
+from qpat.syntax.grammar import grammar
 
 # What to call a terminal that is not written as it is named.
 _TERMINALS = {
@@ -46,6 +51,7 @@ _ELSEWHERE = {
     ";": "nothing is needed between two statements",
     "^": "a power is `**`",
 }
+_INSTEAD = {"#": "//", "&": "and", "|": "or", "!": "not", ";": "", "^": "**"}
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _LONGEST_NUMBER = 40
 _CLOSES = {"(": ")", "[": "]", "{": "}"}
@@ -57,16 +63,12 @@ def parse(source: Source) -> tree.File:
     if faults:
         raise QpatError(faults)
     try:
-        parsed = _grammar().parse(source.text)
+        parsed = grammar().parse(source.text)
         return TreeBuilder(source, _comments(source)).transform(parsed)
     except UnexpectedInput as error:
         raise QpatError([_syntax_error(source, error)]) from None
     except RecursionError:
         raise too_deep(source) from None
-    except VisitError as error:
-        if isinstance(error.orig_exc, RecursionError):
-            raise too_deep(source) from None
-        raise
 
 
 def too_deep(source: Source) -> QpatError:
@@ -110,32 +112,6 @@ def _comments(source: Source) -> list[tree.Text]:
     return [tree.Text(span, span.text) for span in spans]
 
 
-@lru_cache(maxsize=1)
-def _grammar() -> Lark:
-    text = grammar_text()
-    return Lark(
-        text,
-        parser="lalr",
-        propagate_positions=True,
-        maybe_placeholders=True,
-        cache=_cache_file(text) or False,
-    )
-
-
-def _cache_file(grammar: str) -> str | None:
-    """Where the built parser is kept between runs; None where no such folder can be made.
-
-    Lark writes its own hash into the file and builds anew where that or the content does not fit.
-    """
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    folder = Path(base) / "qpat"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return str(folder / f"grammar-{hashlib.sha256(grammar.encode()).hexdigest()[:16]}.lark")
-
-
 # ---- wording -----------------------------------------------------------------
 
 
@@ -160,9 +136,29 @@ def _unexpected_character(source: Source, error: UnexpectedCharacters) -> Diagno
             "QP002", "this string has no end", Span(source, start, max(end, start + 1)), hint=hint
         )
     expected = _ELSEWHERE.get(character) or _expected(error.allowed or set())
+    fix = _instead(span) if character in _ELSEWHERE else None
+    message = f"`{character}` means nothing in qpat"
     if character.isalnum() or character in "_.<>=+-*/%(){}[],:?|!":
-        return Diagnostic("QP001", f"`{character}` cannot stand here", span, hint=expected)
-    return Diagnostic("QP001", f"`{character}` means nothing in qpat", span, hint=expected)
+        message = f"`{character}` cannot stand here"
+    return Diagnostic("QP001", message, span, hint=expected, fix=fix)
+
+
+def _instead(span: Span) -> Fix | None:
+    """The fix for what another language writes, set apart from the words around it."""
+    text, character = span.source.text, span.text
+    if character == "'":
+        quoted = re.compile(r"'([^'\"\n]*)'").match(text, span.start)
+        whole = Span(span.source, *quoted.span()) if quoted is not None else None
+        return Fix(whole, f'"{quoted[1]}"') if quoted is not None and whole is not None else None
+    end = span.end + (text[span.end : span.end + 1] == character)  # also `&&`
+    before = "" if text[span.start - 1 : span.start].isspace() else " "
+    behind = "" if text[end : end + 1].isspace() else " "
+    word = _INSTEAD[character]
+    if word.isalpha():
+        word = f"{before}{word}{behind}"
+    elif not word:
+        word = before and behind
+    return Fix(Span(span.source, span.start, end), word)
 
 
 def _unexpected_end(source: Source, error: UnexpectedToken) -> Diagnostic:
@@ -210,9 +206,14 @@ def _unexpected_token(source: Source, error: UnexpectedToken) -> Diagnostic:
         if before.type == "NAME" and str(before) in ITEMS and opener is not None:
             return _not_closed(source, opener, word, f"a `{before}` begins")
         if hint := _misspelt(before, token, expected):
-            return Diagnostic("QP001", f"`{before}` starts no statement", word, hint=hint)
-    message = f"`{_shortened(token)}` cannot stand here"
-    return Diagnostic("QP001", message, span, hint=_token_hint(token, expected))
+            message, fix = f"`{before}` starts no statement", respelt(word, before, _STATEMENTS)
+            return Diagnostic("QP001", message, word, hint=hint, fix=fix)
+    message, fix = f"`{_shortened(token)}` cannot stand here", None
+    if "COMPILER" in expected:
+        fix = respelt(span, str(token), ITEMS)
+    elif str(token) == "|" and "OR" in expected:
+        fix = _instead(span)
+    return Diagnostic("QP001", message, span, hint=_token_hint(token, expected), fix=fix)
 
 
 def _token_hint(token: Token, expected: set[str]) -> str | None:
@@ -263,7 +264,7 @@ def _expected(terminals: set[str]) -> str | None:
 def _terminal(name: str) -> str:
     if name in _TERMINALS:
         return _TERMINALS[name]
-    for terminal in _grammar().terminals:
+    for terminal in grammar().terminals:
         if terminal.name == name and terminal.pattern.type == "str":
             return f"`{terminal.pattern.value}`"
     return name.lower()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from qpat.diagnostics import Diagnostic, QpatError
+from qpat.records import dataclass
 from qpat.source import Source
 from qpat.syntax import tree
 from qpat.syntax.recovery import parse_recovering

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
+from qpat.records import dataclass
 from qpat.semantics import ir
 from qpat.semantics.ir import Kind
 from qpat.targets.layout import number, string

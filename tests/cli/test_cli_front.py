@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -93,7 +94,7 @@ def test_wrong_use_is_status_2_with_the_usage(qpat: Qpat, arguments: list[str]) 
     assert done.stderr.startswith("usage: qpat")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["check", "--help"], ["compile", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["check", "--help"], ["explain", "--help"]])
 def test_help_is_on_stdout(qpat: Qpat, arguments: list[str]) -> None:
     done = qpat(*arguments)
     assert (done.returncode, done.stderr) == (0, "")
@@ -124,6 +125,8 @@ def test_check_of_a_bad_file(qpat: Qpat, bad: Path) -> None:
         " 5 |   y = nn.rleu(x)",
         "   |       ^^^^^^^",
         "   = hint: did you mean `nn.relu` or `nn.prelu`?",
+        "",
+        "for more about an error: qpat explain QP101",
     ]
 
 
@@ -134,11 +137,26 @@ def test_check_goes_on_behind_a_bad_file(qpat: Qpat, good: Path, bad: Path) -> N
         assert any(line.startswith(start) for line in done.stderr.splitlines()), start
 
 
+def test_findings_of_all_files_are_counted_once_at_the_end(qpat: Qpat, bad: Path) -> None:
+    done = qpat("check", bad, "missing.qpat")
+    last = ["", "2 errors", "for more about an error: qpat explain QP101"]
+    assert done.stderr.splitlines()[-3:] == last
+    assert done.stderr.count("for more about") == done.stderr.count("2 errors") == 1
+
+
+def test_errors_and_warnings_are_counted_apart(qpat: Qpat, tmp_path: Path) -> None:
+    (tmp_path / "both.qpat").write_text(WARNED + BAD.partition("\n")[2].replace("relu(", "more("))
+    done = qpat("check", "both.qpat")
+    last = ["", "1 error, 1 warning", "for more about an error: qpat explain QP101"]
+    assert done.stderr.splitlines()[-3:] == last
+
+
 def test_warning_is_shown_and_is_fine(qpat: Qpat, tmp_path: Path) -> None:
     (tmp_path / "warned.qpat").write_text(WARNED)
     done = qpat("check", "warned.qpat")
     assert (done.returncode, done.stdout) == (0, "warned.qpat: fine\n")
     assert done.stderr.startswith("warned.qpat:6:3: warning[QP091]: ")
+    assert done.stderr.endswith("\n\nfor more about a warning: qpat explain QP091\n")
 
 
 @pytest.mark.parametrize(
@@ -178,11 +196,32 @@ def test_forbidden_input_is_one_finding(qpat: Qpat, good: Path, tmp_path: Path) 
     assert done.stderr.startswith("good.qpat: error[QP004]: cannot be read")
 
 
-def test_check_imports_neither_tvm_nor_what_needs_it(good: Path, tmp_path: Path) -> None:
+# What a command does not need it does not import: all of it together takes longer than a check.
+RARE = {"difflib", "importlib.resources", "numpy", "onnx", "secrets", "tflite", "tvm"}
+RARE |= {f"qpat.{name}" for name in ("fixing", "relay", "sarif", "targets.relay")}
+SHOWN = {"importlib.metadata", "qpat.explain", "qpat.pages", "qpat.rendering"}
+COMPILER = {"dataclasses", "json", "lark", "qpat.compiler", "qpat.semantics", "qpat.syntax"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unwanted"),
+    [
+        (["check", "good.qpat"], RARE | SHOWN),
+        (["explain", "QP101"], RARE | COMPILER | {"importlib.metadata"}),
+        (["explain"], RARE | COMPILER | {"importlib.metadata"}),
+        (["--help"], RARE | COMPILER | SHOWN),
+        (["check", "--help"], RARE | COMPILER | SHOWN),
+        (["--version"], RARE | COMPILER - {"json"}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_not_needed_is_not_imported(
+    arguments: list[str], unwanted: set[str], good: Path, tmp_path: Path
+) -> None:
     code = (
-        "import sys; from qpat.cli import main; status = main(['check', 'good.qpat']); "
-        "print(status, sorted(n for n in sys.modules if n.partition('.')[0] in "
-        "('tvm', 'onnx', 'tflite') or n.startswith('qpat.relay')))"
+        "import sys\nfrom qpat.cli import main\n"
+        f"try: status = main({arguments})\nexcept SystemExit as end: status = end.code\n"
+        "print(); print(status, *sorted(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -192,7 +231,29 @@ def test_check_imports_neither_tvm_nor_what_needs_it(good: Path, tmp_path: Path)
         text=True,
         check=True,
     )
-    assert done.stdout.splitlines()[-1] == "0 []"
+    assert done.stderr == ""
+    status, *imported = done.stdout.splitlines()[-1].split()
+    assert status == "0"
+    assert {"qpat.cli", "argparse"} <= set(imported)
+    assert not unwanted & set(imported)
+
+
+def test_package_gives_its_names_when_they_are_asked_for(tmp_path: Path) -> None:
+    code = (
+        "import sys, qpat; before = set(sys.modules); "
+        "names = [getattr(qpat, name).__name__ for name in qpat.__all__ if name != 'partition']; "
+        "print(names, 'lark' in before, 'lark' in sys.modules); qpat.nonsense"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    wanted = ["Compiled", "Diagnostic", "QpatError", "compile_file"]
+    assert done.stdout == f"{wanted} False True\n"
+    assert "AttributeError: module 'qpat' has no attribute 'nonsense'" in done.stderr
 
 
 # ---- compile -----------------------------------------------------------------------------
@@ -268,6 +329,51 @@ def test_module_does_not_depend_on_the_hash_seed(qpat: Qpat, good: Path, seed: s
     library = ROOT / "patterns" / "tflite.qpat"
     wanted = qpat("compile", library, PYTHONHASHSEED="7").stdout
     assert qpat("compile", library, PYTHONHASHSEED=seed).stdout == wanted
+
+
+# ---- colour ---------------------------------------------------------------------------------
+
+ESCAPE = re.compile(r"\x1b\[[\d;]*m")
+
+
+def test_colour_is_for_terminals(qpat: Qpat, bad: Path) -> None:
+    plain = qpat("check", bad)
+    always = qpat("check", bad, "--color", "always", NO_COLOR="1")
+    assert "\x1b" not in plain.stderr
+    assert always.stderr.startswith("bad.qpat:5:7: \x1b[1;31merror[QP101]\x1b[0m: ")
+    assert ESCAPE.sub("", always.stderr) == plain.stderr
+    compiled = qpat("compile", bad, "--color", "always")
+    assert compiled.stderr == always.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no pseudo-terminals")
+@pytest.mark.parametrize(
+    ("arguments", "variables", "coloured"),
+    [
+        ([], {}, True),
+        (["--color", "never"], {}, False),
+        ([], {"NO_COLOR": "1"}, False),
+        ([], {"TERM": "dumb"}, False),
+    ],
+)
+def test_colour_on_a_terminal(
+    bad: Path, tmp_path: Path, arguments: list[str], variables: dict[str, str], coloured: bool
+) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM")}
+    done = subprocess.run(
+        [sys.executable, "-m", "qpat", "check", str(bad), *arguments],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(ROOT), "TERM": "xterm", **variables},
+        stderr=theirs,
+    )
+    os.close(theirs)
+    said = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert done.returncode == 1
+    assert ("\x1b[1;31merror[QP101]\x1b[0m" in said) == ("\x1b" in said) == coloured
 
 
 # ---- odd surroundings ----------------------------------------------------------------------

@@ -51,6 +51,21 @@ def test_json_says_what_the_text_says(tmp_path: Path, capsys: pytest.CaptureFixt
     assert BROKEN.splitlines()[other["line"] - 1][other["column"] - 1] == "{"
 
 
+def test_fix_in_json_is_a_place_and_what_to_put_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.qpat"
+    text = 'compiler "n"\npattern p(x) -> y {\n  y = nn.softmax(x, axes=1)\n}\n'
+    path.write_text(text)
+    [found] = json.loads(run(path, "json", capsys)[1])
+    place = {"file": str(path), "line": 3, "column": 21, "end_line": 3, "end_column": 25}
+    title = "replace `axes` with `axis`"
+    assert found["fix"] == {"title": title, "replacement": "axis", **place}
+    path.write_text(text.replace("axes", "unheard_of"))
+    [found] = json.loads(run(path, "json", capsys)[1])
+    assert found["fix"] is None
+
+
 def test_no_findings_are_an_empty_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.qpat"
     path.write_text('compiler "n"\npattern p(x) -> y { y = abs(x) }\n')

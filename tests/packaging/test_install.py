@@ -78,8 +78,9 @@ def test_wheel_contains_the_package_and_its_data_and_nothing_else(plain: Plain) 
         if path.is_file() and "__pycache__" not in path.parts
     }
     library = {f"qpat/_data/patterns/{name}" for name in library_in_checkout()}
-    assert library
-    assert package | library | {"qpat/_data/grammar/qpat.lark", "qpat/py.typed"} <= names
+    pages = {f"qpat/_data/docs/findings/{code}.md" for code in resources.finding_codes()}
+    assert library and pages
+    assert package | library | pages | {"qpat/_data/grammar/qpat.lark", "qpat/py.typed"} <= names
     assert {name.split("/")[0] for name in names} == {"qpat", f"qpat-{VERSION}.dist-info"}
 
 
@@ -128,6 +129,16 @@ def test_checks_the_library(python: Path, run: Run) -> None:
     files = [ROOT / "patterns" / name for name in library_in_checkout()]
     done = run(python.with_name("qpat"), "check", *files)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_explains_every_finding(python: Path, run: Run) -> None:
+    done = run(python.with_name("qpat"), "explain")
+    assert (done.returncode, done.stderr) == (0, "")
+    codes = [line.partition(" ")[0] for line in done.stdout.splitlines()]
+    assert codes == [path.stem for path in sorted((ROOT / "docs" / "findings").glob("*.md"))]
+    done = run(python.with_name("qpat"), "explain", "QP101")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("QP101: unknown operator\n")
 
 
 def test_broken_install_says_so(tmp_path: Path, run: Run) -> None:

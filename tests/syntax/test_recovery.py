@@ -36,7 +36,8 @@ def test_k_faulty_patterns_give_k_findings(chosen: list[tuple[str, str] | None])
     source = Source("n.qpat", 'compiler "n"\n\n' + "\n/// A pattern.\n".join(patterns))
     module, found = check_source(source)
     wanted = [each[0] for each in chosen if each is not None]
-    assert [each.code for each in found] == wanted
+    # A pattern without an end is noticed where the next one begins that can be read.
+    assert sorted(each.code for each in found) == sorted(wanted)
     assert (module is None) == bool(wanted)
 
 
