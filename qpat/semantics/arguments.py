@@ -40,6 +40,7 @@ class Arguments:
         self.node = node
         self.signature = signature
         self.given: dict[int, int] = {}
+        self.unknown = False
         self.attributes: list[ir.Attribute] = []
 
     def build(self) -> int:
@@ -53,7 +54,8 @@ class Arguments:
         if rest is not None:
             missing = [i for i in missing if not self._fill(i, rest)]
         missing = [i for i in missing if not self.signature.operands[i].optional]
-        if missing:
+        # An argument that is unknown may be one of them under another name.
+        if missing and not self.unknown:
             self._report_missing(missing, rest)
         order = sorted(self.given)
         operands = tuple(self.given[i] for i in order)
@@ -245,6 +247,7 @@ class Arguments:
         self.row.findings.error("QP103", self.node.span, message, hint=hint, fix=fix)
 
     def _report_unknown(self, keyword: tree.Keyword) -> None:
+        self.unknown = True
         name = keyword.name.text
         known = [*self.signature.attributes, *(o.name for o in self.signature.operands)]
         hint = did_you_mean(name, known)

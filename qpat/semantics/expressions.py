@@ -142,7 +142,8 @@ class Lowering:
             return self._attribute(node, inner, known)
         if not isinstance(inner, tree.Name):
             message = f"`.{member.text}` wants a name before it"
-            return self.broken(node.span, "QP131", message)
+            hint = "give the value a name where it stands, and read that"
+            return self.broken(node.span, "QP131", message, hint)
         if inner.name == "target" and "target" not in self.names.values:
             return self._target(node, known)
         if inner.name not in self.names.values:
@@ -166,12 +167,7 @@ class Lowering:
             fields = f"name its fields: `{name}0, {name}1 = …`, or all of them: `{name}... = …`"
             return self.broken(node.span, "QP131", f"`{name}` is a tuple of tensors", fields)
         if member not in _MEMBERS:
-            hint = did_you_mean(member, [*_MEMBERS, "attrs"])
-            if hint is None and name in self.names.calls:
-                hint = f"an attribute of the call is `{name}.attrs.{member}`"
-            message = f"a tensor has no `{member}`"
-            fix = respelt(node.member.span, member, [*_MEMBERS, "attrs"], ("attrs",))
-            return self.broken(node.member.span, "QP131", message, hint, fix)
+            return self._no_member(node, name)
         if name in self.names.absent_values and name not in known:
             self.report_absent(name, node.span)
         slots = {"axis": ("scale",), "qparams": ("scale", "zero_point")}
@@ -184,6 +180,18 @@ class Lowering:
             return self.no_layout(name, node.span, "")
         many = name in self.names.many
         return ir.ReadMember(name, member, many, Kind.ANY if many else _MEMBERS[member], node.span)
+
+    def _no_member(self, node: tree.Get, name: str) -> ir.Expression:
+        member = node.member.text
+        hint: str | None = did_you_mean(member, [*_MEMBERS, "attrs"])
+        fix = respelt(node.member.span, member, [*_MEMBERS, "attrs"], ("attrs",))
+        signatures = [operator(each) for each in self.names.calls.get(name, ())]
+        if any(each is not None and member in each.attributes for each in signatures):
+            hint = f"an attribute of the call is `{name}.attrs.{member}`"
+            fix = Fix(node.member.span, f"attrs.{member}")
+        elif member == "args":
+            hint, fix = "operands have names: give one where it stands, and read that", None
+        return self.broken(node.member.span, "QP131", f"a tensor has no `{member}`", hint, fix)
 
     def no_layout(self, name: str, span: Span, given: str) -> ir.Expression:
         message = f"no call in the match says the layout of `{name}`"

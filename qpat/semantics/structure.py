@@ -390,7 +390,8 @@ class _RowBuilder:
         if "$" in name.text or (signature is None and not self.scope.is_whole):
             return self.unknown_call(node, name.text)
         if signature is None:
-            hint = did_you_mean(name.text, operator_names())
+            hint = _FROM_PYTHON.get(name.text.rsplit(".", 1)[-1])
+            hint = hint or did_you_mean(name.text, operator_names())
             message = f"`{name.text}` is no Relay operator"
             fix = respelt(name.span, name.text, operator_names())
             self.findings.error("QP101", name.span, message, hint=hint, fix=fix)
@@ -416,6 +417,21 @@ class _RowBuilder:
             else:
                 operands.append(self.structure(argument)[0])
         return self.add(ir.CompositeCall(node.composite.text, tuple(operands), node.span))
+
+
+# What TVM's own pattern language writes, and how it is written here.
+_FROM_PYTHON = {
+    "dominates": "what lies between is written out",
+    "has_attr": "an attribute stands among the operands: `f(x, axis=1)`",
+    "has_dtype": "a dtype is that of a port: `x: int8`",
+    "has_shape": "a shape is that of a port: `x: int8 [1, _, _, C]`",
+    "is_constant": "a constant is `const w`",
+    "is_op": "write the operator itself: `nn.relu(x)`",
+    "is_tuple": "a tuple is `(a, b)`, or `(xs...)`",
+    "is_var": "an input of the module is `var x`",
+    "optional": "an operator that may be missing is `f(x)?`",
+    "wildcard": "anything is `_`",
+}
 
 
 def _sections(node: ir.Node) -> int | None:
