@@ -224,6 +224,7 @@ class _Reader:
         names = {_plain(field.name, ports): field.name for field in fields(record)}
         values = {name: getattr(record, attribute) for name, attribute in names.items()}
         form = values.pop("form")
+        values.pop("meaning", None)
         is_composite = isinstance(call.op, relay.Function)
         return Match(
             composite=str(call.op.attrs["Composite"]) if is_composite else None,

@@ -10,7 +10,6 @@ from qpat.semantics.attributes import DTYPES
 from qpat.semantics.functions import BUILTINS, Builtin
 from qpat.semantics.ir import Kind
 from qpat.semantics.kinds import NOT_NUMBERS, A, nothing
-from qpat.semantics.reports import UNBUILT_FUNCTIONS, report_unbuilt
 from qpat.source import Span
 from qpat.syntax import tree
 
@@ -32,9 +31,6 @@ class Application:
         if not isinstance(node.function, tree.Name):
             return self._broken(node.span, "QP135", "only a name can be called")
         name = node.function.name
-        if name in UNBUILT_FUNCTIONS:
-            report_unbuilt(self.lowering.findings, node.function.span, f"the function `{name}`")
-            return nothing(node.span)
         builtin = BUILTINS.get(name)
         if builtin is None and not self.lowering.interface.is_whole:
             return nothing(node.span)
@@ -81,6 +77,9 @@ class Application:
         elif name == "limits" and isinstance(first, ir.Number) and first.value not in _INTEGERS:
             message = "`limits` wants an integer dtype, such as `int8` or `x.dtype`"
             self._broken(first.span, "QP138", message)
+        elif name == "lut" and not self.names.has_meaning:
+            message = "`lut` tabulates the meaning of the pattern, and this one has none"
+            return self._broken(node.span, "QP135", message, "write `meaning y = …`")
         elif name == "zeros" and len(arguments) == 2:
             self._check_dtype(arguments[1])
         return ir.Function(name, arguments, self._kind(name, builtin, arguments), node.span)

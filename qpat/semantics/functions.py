@@ -61,6 +61,7 @@ BUILTINS: dict[str, Builtin] = {
     ),
     "flip": Builtin(("array", "letters", "text"), 2, 3, Kind.ARRAY, "reversed along dimensions"),
     "reshape": Builtin(("array", "list"), 2, 2, Kind.ARRAY, "the same elements in another shape"),
+    "lut": Builtin(("value",), 2, 2, Kind.ARRAY, "the output for each value of an input"),
     "zeros": Builtin(("list", "text"), 1, 2, Kind.ARRAY, "an array of zeros, int32 if not told"),
 }
 

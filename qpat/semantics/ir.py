@@ -405,6 +405,46 @@ class Inherit:
 
 
 @dataclass(frozen=True)
+class RealInput:
+    """A port, as real numbers."""
+
+    name: str
+    many: bool
+    span: Span
+
+
+@dataclass(frozen=True)
+class RealNumber:
+    value: Expression
+    span: Span
+
+
+@dataclass(frozen=True)
+class RealCall:
+    """An operator on real numbers. `attributes` are those written; others are taken over from the
+    call `like`. `needs` are the names without which its first operand stands for it."""
+
+    operator: str
+    operands: tuple[Real, ...]
+    attributes: tuple[tuple[str, Expression], ...]
+    like: str | None
+    needs: tuple[str, ...]
+    span: Span
+
+
+Real: TypeAlias = RealInput | RealNumber | RealCall
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What the output is on real numbers, before it is quantized and cut to its range."""
+
+    value: Real
+    span: Span
+    block: str | None = None
+
+
+@dataclass(frozen=True)
 class Param:
     """Fields of the record. `type` is what they are declared as."""
 
@@ -415,7 +455,7 @@ class Param:
     block: str | None = None
 
 
-Statement: TypeAlias = Where | Let | Fill | Inherit | Param
+Statement: TypeAlias = Where | Let | Fill | Inherit | Param | Meaning
 
 
 # ---- patterns ----------------------------------------------------------------

@@ -34,6 +34,7 @@ class Names:
     swaps: frozenset[str]  # calls whose operands may change places
     tuples: frozenset[str]  # names of calls that give a tuple
     forms: tuple[str, ...]
+    has_meaning: bool
 
 
 NO_NAMES = Names(
@@ -52,6 +53,7 @@ NO_NAMES = Names(
     swaps=frozenset(),
     tuples=frozenset(),
     forms=(),
+    has_meaning=False,
 )
 """What there is outside of a pattern."""
 
@@ -106,6 +108,7 @@ def names_of(
         layouts=_layouts(rows),
         swaps=frozenset(n for row in rows for n, at in row.calls.items() if at in row.swaps),
         tuples=tuples,
+        has_meaning=_has_meaning(pattern.block),
     )
 
 
@@ -120,6 +123,14 @@ def _dimensions(ports: Iterable[tree.Port]) -> dict[str, tuple[str, ...]]:
         name: tuple(port.name.text for port in by) if all(port.maybe for port in by) else ()
         for name, by in found.items()
     }
+
+
+def _has_meaning(block: tree.Block) -> bool:
+    return any(
+        isinstance(s, tree.Meaning)
+        or (isinstance(s, tree.Form | tree.Inlined) and _has_meaning(s.block))
+        for s in block.statements
+    )
 
 
 def _many(block: tree.Block) -> frozenset[str]:

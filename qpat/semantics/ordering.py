@@ -27,8 +27,6 @@ def ordered(
 ) -> tuple[ir.Statement, ...]:
     """The statements of a pattern, each behind those it needs. Reports what needs itself."""
     fills = [(i, s) for i, s in enumerate(statements) if isinstance(s, ir.Fill | ir.Inherit)]
-    if not fills:
-        return tuple(statements)
     needs: list[set[int]] = [set() for _ in statements]
     for index, statement in enumerate(statements):
         for name, slots in _reads(statement):
@@ -38,6 +36,7 @@ def ordered(
                 if slot in slots and _share(name, fill.name, slot, rows):
                     needs[index].add(at)
     _locals(statements, needs)
+    _tables(statements, needs)
     order = _sorted(needs)
     if len(order) < len(statements):
         left = next(i for i in range(len(statements)) if i not in order)
@@ -51,8 +50,20 @@ def expressions(statement: ir.Statement) -> Iterator[ir.Expression]:
     """The expressions of a statement."""
     if isinstance(statement, ir.Where):
         yield statement.condition
+    elif isinstance(statement, ir.Meaning):
+        yield from _real_expressions(statement.value)
     elif not isinstance(statement, ir.Inherit) and statement.value is not None:
         yield statement.value
+
+
+def _real_expressions(real: ir.Real) -> Iterator[ir.Expression]:
+    """The numbers and attributes of a meaning."""
+    if isinstance(real, ir.RealNumber):
+        yield real.value
+    elif isinstance(real, ir.RealCall):
+        yield from (value for _, value in real.attributes)
+        for operand in real.operands:
+            yield from _real_expressions(operand)
 
 
 def _reads(statement: ir.Statement) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -88,6 +99,15 @@ def _locals(statements: Sequence[ir.Statement], needs: list[set[int]]) -> None:
                     needs[index].update(defined.get(node.name, ()))
         for name in _defines(statement):
             defined.setdefault(name, []).append(index)
+
+
+def _tables(statements: Sequence[ir.Statement], needs: list[set[int]]) -> None:
+    """A look-up table is made of the meaning, and of the slots of its tensors."""
+    meanings = {i for i, s in enumerate(statements) if isinstance(s, ir.Meaning)}
+    for index, statement in enumerate(statements):
+        for expression in expressions(statement):
+            if any(isinstance(n, ir.Function) and n.name == "lut" for n in walk(expression)):
+                needs[index] |= meanings
 
 
 def _defines(statement: ir.Statement) -> Iterable[str]:

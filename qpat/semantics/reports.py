@@ -8,8 +8,6 @@ from qpat.diagnostics import Findings, Label
 from qpat.source import Span
 from qpat.syntax import tree
 
-UNBUILT_FUNCTIONS = frozenset(["lut"])
-
 
 def report_unbuilt(findings: Findings, span: Span, what: str) -> None:
     """An error that says a construct is part of the language but not built yet."""
@@ -18,7 +16,7 @@ def report_unbuilt(findings: Findings, span: Span, what: str) -> None:
 
 
 # Fields that every record has, and words that the grammar takes for something else.
-RESERVED = frozenset(["form", "pattern", "true", "false", "none", "raw"])
+RESERVED = frozenset(["form", "pattern", "meaning", "true", "false", "none", "raw"])
 
 
 def check_name(findings: Findings, name: tree.Identifier) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from qpat.diagnostics import Findings, did_you_mean, renamed, respelt
+from qpat.diagnostics import Findings, Label, did_you_mean, renamed, respelt
 from qpat.semantics import ir
 from qpat.semantics.expressions import Lowering
 from qpat.semantics.fixes import without_statement
 from qpat.semantics.functions import RESULTS
 from qpat.semantics.interface import value_type
 from qpat.semantics.kinds import A
+from qpat.semantics.meanings import Meanings
 from qpat.semantics.names import Filling, Interface, names_of
-from qpat.semantics.reports import check_name, head, report_twice
+from qpat.semantics.reports import check_name, report_twice
 from qpat.source import Span
 from qpat.syntax import tree
 
@@ -34,6 +35,7 @@ class Statements:
         self.pattern = pattern
         self.findings = findings
         self.block = block
+        self.meant: Span | None = outer.meant if outer is not None else None
         self.params: dict[str, Span] = dict(outer.params) if outer is not None else {}
         self.lowering = Lowering(names_of(pattern, rows, fillings), findings, interface)
         if outer is not None:
@@ -51,8 +53,7 @@ class Statements:
             case tree.Inherit():
                 return [self._inherit(name) for name in statement.names]
             case tree.Meaning():
-                message = "`meaning` is not built yet; it is read and changes nothing"
-                self.findings.warning("QP091", head(statement.span), message)
+                return [self._meaning(statement)]
             case tree.Bind() | tree.Form() | tree.Use() | tree.Option() | tree.Inlined():
                 pass  # structure, expanded into rows or looked at before
         return []
@@ -60,6 +61,7 @@ class Statements:
     def take(self, inner: Statements) -> None:
         """Takes over what a block says that counts in all the rows that this one does."""
         self.params.update(inner.params)
+        self.meant = self.meant or inner.meant
         self.lowering.locals.update(inner.lowering.locals)
         self.lowering.filled.update(inner.lowering.filled)
 
@@ -71,6 +73,20 @@ class Statements:
         words = " ".join(node.condition.span.text.split())
         reason = node.reason.text if node.reason is not None else f"not {words}"
         return ir.Where(condition, reason, node.span, self.block)
+
+    def _meaning(self, node: tree.Meaning) -> ir.Meaning:
+        output = self.pattern.output.name.text
+        if node.out.name != output or node.out.many:
+            message = f"`{node.out.name}` is not the output of this pattern"
+            hint = f"write `meaning {output} = …`"
+            self.findings.error("QP165", node.out.span, message, hint=hint)
+        if self.meant is not None:
+            others = (Label(self.meant, "first here"),)
+            message = "the meaning of this pattern is given twice"
+            self.findings.error("QP117", node.span, message, others=others)
+        self.meant = node.span
+        ports = {port.name.text: port.many for port in self.pattern.ports}
+        return ir.Meaning(Meanings(self.lowering, ports).lower(node.value), node.span, self.block)
 
     def _let(self, node: tree.Let) -> list[ir.Statement]:
         if node.slot is not None:

@@ -307,6 +307,12 @@ def _size(writer: _Writer, arguments: _Arguments) -> str:
     return f"np.size({writer.plain(arguments)})"
 
 
+def _table(writer: _Writer, arguments: _Arguments) -> str:
+    first = arguments[0]
+    name = string(first.name) if isinstance(first, ir.ReadValue) else "None"
+    return f"lut(meaning, {name}, {writer.plain(arguments)})"
+
+
 def _reduced(name: str) -> Callable[[_Writer, _Arguments], str]:
     def write(writer: _Writer, arguments: _Arguments) -> str:
         array = writer._number(arguments[0], _CONDITIONAL)
@@ -346,6 +352,7 @@ _FUNCTIONS: dict[str, Callable[[_Writer, _Arguments], str]] = {
     "transpose": _plain("transposed"),
     "flip": _plain("flipped"),
     "reshape": _plain("np.reshape"),
+    "lut": _table,
     "zeros": _plain("zeros"),
 }
 

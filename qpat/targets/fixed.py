@@ -9,7 +9,8 @@ from importlib.resources import files
 
 _RULER = re.compile(r"^# ---- .*\n", re.MULTILINE)
 _DEFINITION = re.compile(
-    r"^(?:@\w[^\n]*\n)*(?:(?:def|class) (?P<name>\w+)|(?P<constant>[A-Z_]+) = )", re.MULTILINE
+    r"^(?:@\w[^\n]*\n)*(?:(?:def|class) (?P<name>\w+)|(?P<constant>[A-Z_]+)(?:: [^=\n]+)? = )",
+    re.MULTILINE,
 )
 
 

@@ -22,6 +22,11 @@ class Reads:
         self.guards: set[str] = set()
         for statement in pattern.statements:
             self._statement(statement)
+        for statement in pattern.statements:
+            if isinstance(statement, ir.Meaning):
+                self._real(statement.value)
+        self.layouts |= {port.name for port in pattern.ports}
+        self.ranges |= {port.name for port in pattern.ports}
         self.many_results = {p.name for p in pattern.ports if p.many and p.is_output}
         for port in pattern.ports:
             if port.dtypes or port.same_dtype_as is not None or port.shape is not None:
@@ -81,6 +86,17 @@ class Reads:
         for expression in expressions(statement):
             for node in walk(expression):
                 self._expression(node)
+
+    def _real(self, real: ir.Real) -> None:
+        """The calls that a meaning is like, and what decides whether an optional part is there."""
+        if not isinstance(real, ir.RealCall):
+            return
+        if real.like is not None:
+            self.read_calls.add(real.like)
+        for name in real.needs:
+            self._present(name, None)
+        for operand in real.operands:
+            self._real(operand)
 
     def _expression(self, node: ir.Expression) -> None:
         match node:

@@ -39,7 +39,7 @@ _TYPING = [
 ]
 # What the fixed parts import, and what the generated parts name.
 _TAKEN = (
-    "dataclass math warnings np tvm relay each given match "
+    "dataclass math warnings np tvm relay each given match meaning "
     "is_constant is_op is_tuple is_tuple_get_item is_var wildcard "
     "COMPILER ROWS OPERATOR_RULES Options " + " ".join(_TYPING)
 ).split()

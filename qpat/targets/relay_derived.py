@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 
 from qpat.targets.relay_reading import Refused, number
-from qpat.targets.relay_support import Match, Value
+from qpat.targets.relay_support import Match, Real, Value
 
 # ---- derived: those in use, the same in every module qpat writes ---------------------
 
@@ -75,6 +75,88 @@ def unpacked(value: Any, count: int) -> tuple[Any, ...]:
     if not isinstance(value, (tuple, list)) or len(value) != count:
         raise Refused(f"{count} values are wanted, and this is {value!r}")
     return tuple(value)
+
+
+def real(operator: str, *operands: Any, **attributes: Any) -> Real:
+    return Real(operator, operands, attributes)
+
+
+def like(call: Value, *names: str, **others: Any) -> Dict[str, Any]:
+    """Attributes of a call, less those that are given otherwise."""
+    return {**{name: getattr(call.attrs, name) for name in names}, **others}
+
+
+def lut(meaning: Optional[Real], name: str, x: Value, y: Value) -> Any:
+    """What the output is for each value of the input `name`, where the meaning has no other input.
+
+    8 bits: 256 values, the first for the least input. int16: 513 values and the error between two
+    of them spread, as gen_lut in tensorflow/lite/kernels/internal/common.h does. None in a check.
+    """
+    if meaning is None:
+        return None
+    if np.ndim(x.scale) or np.ndim(y.scale):
+        raise Refused("no look-up table: a scale is a vector")
+
+    def quantized(values: Any) -> Any:
+        found = elementwise(meaning, {name: (values - float(x.zero_point)) * float(x.scale)})
+        return found / float(y.scale)
+
+    least, most = y.range
+    info = np.iinfo(x.dtype)
+    if info.bits == 8:
+        values = rounded(quantized(np.arange(info.min, info.max + 1.0))) + float(y.zero_point)
+        return np.clip(values, least, most).astype(y.dtype)
+    if info.bits != 16:
+        raise Refused(f"no look-up table for {x.dtype}")
+    at = np.linspace(info.min, info.max, 513)
+    exact, between = quantized(at), quantized((at[:-1] + at[1:]) / 2)
+    samples = rounded(exact)
+    error = rounded((exact[1:] + samples[:-1]) / 2) - rounded(between)
+    samples[:-1] -= rounded(error / 2)
+    return np.clip(samples, least, most).astype(y.dtype)
+
+
+def elementwise(meaning: Any, inputs: Dict[str, Any]) -> Any:
+    """A meaning in float64 whose operators work element by element."""
+    if isinstance(meaning, str):
+        if meaning not in inputs:
+            raise Refused(f"no look-up table: {meaning} is another input")
+        return inputs[meaning]
+    if not isinstance(meaning, Real):
+        return np.float64(meaning)
+    if meaning.op not in ELEMENTWISE:
+        raise Refused(f"no look-up table: {meaning.op} does not work element by element")
+    operands = [elementwise(operand, inputs) for operand in meaning.operands]
+    with np.errstate(all="ignore"):
+        return ELEMENTWISE[meaning.op](*operands, **meaning.attributes)
+
+
+ELEMENTWISE: Dict[str, Callable[..., Any]] = {
+    "abs": np.abs,
+    "add": np.add,
+    "ceil": np.ceil,
+    "clip": lambda x, a_min, a_max: np.clip(x, a_min, a_max),
+    "cos": np.cos,
+    "divide": np.divide,
+    "erf": np.vectorize(math.erf, otypes=[float]),
+    "exp": np.exp,
+    "floor": np.floor,
+    "log": np.log,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "multiply": np.multiply,
+    "negative": np.negative,
+    "nn.leaky_relu": lambda x, alpha: np.where(x > 0, x, x * alpha),
+    "nn.relu": lambda x: np.maximum(x, 0.0),
+    "power": np.power,
+    "round": lambda x: rounded(x),
+    "rsqrt": lambda x: 1.0 / np.sqrt(x),
+    "sigmoid": lambda x: 1.0 / (1.0 + np.exp(-x)),
+    "sin": np.sin,
+    "sqrt": np.sqrt,
+    "subtract": np.subtract,
+    "tanh": np.tanh,
+}
 
 
 def dim(value: Value, letters: str, layout: str) -> Any:

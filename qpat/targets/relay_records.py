@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from qpat.semantics import ir
 from qpat.semantics.ir import Kind
+from qpat.semantics.meanings import taken_over
 from qpat.source import Span
 from qpat.targets.expressions import Variables, python, typed
 from qpat.targets.layout import INDENT, WIDTH, assigned, bracketed, comment, docstring, string
@@ -33,6 +34,7 @@ class PatternWriter:
         self.record = f"{self.prefix}_record"
         self.class_name = record_class
         self.params = _params(pattern)
+        self.has_meaning = any(isinstance(s, ir.Meaning) for s in pattern.statements)
         self.reads = Reads(pattern)
         self.rows: list[RowFunctions] = [
             row_functions(self.prefix, row, reserved, self.reads) for row in pattern.rows
@@ -70,6 +72,8 @@ class PatternWriter:
         lines += [f"{INDENT}form: Optional[str]"]
         for port in self.pattern.ports:
             lines.append(f"{INDENT}{safe(port.name, ())}: {_port_annotation(port)}")
+        if self.has_meaning:
+            lines.append(f"{INDENT}meaning: Any")
         for name, kind, optional in self.params:
             annotation = f"Optional[{kind}]" if optional and kind != "Any" else kind
             lines.append(f"{INDENT}{safe(name, ())}: {annotation}")
@@ -86,6 +90,8 @@ class PatternWriter:
         for port in sorted(self.pattern.ports, key=lambda port: port.maybe):
             lines += checks.lines(port)
         optional = [name for name, _, optional in self.params if optional]
+        if self.has_meaning:
+            lines.append(f"{INDENT}meaning: Any = None")
         lines += [f"{INDENT}{self.variables.locals[name]} = None" for name in optional]
         for statement in self.pattern.statements:
             lines += self._statement(statement)
@@ -152,11 +158,53 @@ class PatternWriter:
             case ir.Param():
                 names = ", ".join(variables.locals[name] for name in statement.names)
                 return assigned(names, _settled(statement, variables), depth)
+            case ir.Meaning():
+                return self._meaning(statement, depth)
             case ir.Fill():
                 lines = self._fill(statement)
             case ir.Inherit():
                 lines = self._inherit(statement)
         return [f"{INDENT * depth}{line}" for line in lines]
+
+    def _meaning(self, statement: ir.Meaning, depth: int) -> list[str]:
+        """Only a record has one: a check does without."""
+        margin = INDENT * depth
+        value = self._real(statement.value)
+        return [f"{margin}if match.recording:", *assigned("meaning", value, depth + 1)]
+
+    def _real(self, node: ir.Real) -> str:
+        if isinstance(node, ir.RealInput):
+            return string(node.name)
+        if isinstance(node, ir.RealNumber):
+            return python(node.value, self.variables)
+        operands = [self._real(operand) for operand in node.operands]
+        written = [f"{name}={python(value, self.variables)}" for name, value in node.attributes]
+        attributes = written
+        if node.like is not None:
+            taken = [string(each) for each in self._taken_over(node)]
+            call = self.variables.calls[node.like]
+            attributes = [f"**like({', '.join([call, *taken, *written])})"]
+        made = f"real({', '.join([string(node.operator), *operands, *attributes])})"
+        if not node.needs:
+            return made
+        tests = [f"{self._held(name)} is not None" for name in node.needs]
+        return f"{made} if {' and '.join(tests)} else {operands[0]}"
+
+    def _held(self, name: str) -> str:
+        return self.variables.calls.get(name) or self.variables.values[name]
+
+    def _taken_over(self, node: ir.RealCall) -> list[str]:
+        """The attributes that every call of this name has and that are not written."""
+        written = {name for name, _ in node.attributes}
+        operators = {
+            call.operator
+            for row in self.pattern.rows
+            if isinstance(call := row.nodes[row.calls.get(node.like or "", row.root)], ir.Call)
+            and node.like in row.calls
+        }
+        common = [taken_over(node.operator, each) for each in sorted(operators)]
+        first = common[0] if common else ()
+        return [n for n in first if n not in written and all(n in each for each in common)]
 
     def _fill(self, statement: ir.Fill) -> list[str]:
         variable = self.variables.values[statement.name]
@@ -187,6 +235,8 @@ class PatternWriter:
         items = ["form=match.form"]
         for port in self.pattern.ports:
             items.append(f'{safe(port.name, ())}=match.tensor("{port.name}")')
+        if self.has_meaning:
+            items.append("meaning=meaning")
         for name, _, _ in self.params:
             items.append(f"{safe(name, ())}={self.variables.locals[name]}")
         return bracketed(f"return {self.class_name}(", items, ")", 1)

@@ -31,6 +31,8 @@ class Tensor:
     the axis runs over that axis and those behind it (depthwise weights HWOI with a multiplier).
     `value` is the constant, None for anything else. `input` is the index of the composite's
     parameter that the tensor is handed over by, None for embedded constants and the output.
+    `layout` is what a call of the match says, None where none does; `range` the least and greatest
+    integer: of the dtype, less what the match clips.
     """
 
     dtype: str
@@ -40,6 +42,18 @@ class Tensor:
     axis: Optional[int]
     value: Any
     input: Optional[int]
+    layout: Optional[str] = None
+    range: Optional[Tuple[int, int]] = None
+
+
+@dataclass(frozen=True, eq=False)
+class Real:
+    """What a match computes on real numbers: an operator on operands, which are names of ports (all
+    tensors of one that is many), numbers, or Reals; the output is cut to its range."""
+
+    op: str
+    operands: Tuple[Any, ...]
+    attributes: Dict[str, Any]
 
 
 class Parameters(NamedTuple):
@@ -150,13 +164,18 @@ class Value:
             raise Refused(f"layout {layout!r} does not fit {len(self.shape)} dimensions")
         return layout
 
+    def layout_or_none(self) -> Optional[str]:
+        layout = self._layout() if self._layout is not None else ""
+        return layout if layout and len(layout) == len(self.shape) else None
+
     @property
     def range(self) -> Tuple[int, int]:
         """The least and greatest integer this value takes: of its dtype, less what is clipped."""
         if self._range is not None:
             return int(self._range[0]), int(self._range[1])
-        info = np.iinfo(self.dtype)
-        least, most = int(info.min), int(info.max)
+        bits, is_signed = int(self.dtype.lstrip("uint")), self.dtype.startswith("int")
+        least = -(2 ** (bits - 1)) if is_signed else 0
+        most = 2 ** (bits - 1) - 1 if is_signed else 2**bits - 1
         for clip in self._clips:
             attrs = Attributes(clip)
             is_relu = clip.op.name == "nn.relu"
@@ -182,7 +201,10 @@ class Value:
         if zero_point is not None:
             zero_point = in_dtype(zero_point, dtype)
         value = self.value if self.is_constant else None
-        return Tensor(dtype, self.shape, scale, zero_point, axis, value, inputs.get(self.expr))
+        layout = self.layout_or_none()
+        limits = self.range if dtype.startswith(("int", "uint")) else None
+        index = inputs.get(self.expr)
+        return Tensor(dtype, self.shape, scale, zero_point, axis, value, index, layout, limits)
 
 
 class Order:

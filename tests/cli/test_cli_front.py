@@ -20,7 +20,8 @@ pattern relu(x: int8) -> y: int8 {
 }
 """
 BAD = GOOD.replace("nn.relu", "nn.rleu")
-WARNED = GOOD.replace("(x)\n", "(x)\n  meaning y = nn.relu(x)\n")
+FORMS = "  form a { y = nn.relu(x) }\n  form b on relax { y = nn.relu(x) }\n"
+WARNED = GOOD.replace("  y = nn.relu(x)\n", FORMS)
 
 Run = subprocess.CompletedProcess[str]
 Qpat = Callable[..., Run]

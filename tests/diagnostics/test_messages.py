@@ -58,8 +58,12 @@ CASES = {
     # ---- not built ----
     "QP090_structured_repeat": pattern("y = concatenate((nn.relu(x) ... 8))", "x: int8..."),
     "QP090_repeat_among_others": pattern("y = concatenate((x, xs...))", "x: int8, xs: int8..."),
-    "QP090_function": pattern(f"{RELU}\nparam k = lut(x, y)"),
-    "QP091_meaning": pattern(f"{RELU}\nmeaning y = nn.relu(x)"),
+    "QP135_no_meaning": pattern(f"{RELU}\nparam k = lut(x, y)"),
+    "QP164_quantized": pattern("y = qnn.sigmoid(x, ..)\nmeaning y = qnn.sigmoid(x)"),
+    "QP165_not_the_output": pattern("s = clip(x)\ny = nn.relu(s)\nmeaning s = clip(x, like=s)"),
+    "QP117_two_meanings": pattern(f"{RELU}\nmeaning y = nn.relu(x)\nmeaning y = clip(x, 0, 6)"),
+    "QP102_in_a_meaning": pattern("y = clip(x)\nmeaning y = clip(x, a_mn=0)"),
+    "QP132_like": pattern("s = clip(x)\ny = s\nmeaning y = clip(x, like=x)"),
     "QP091_relax": pattern("form a { y = nn.relu(x) }\nform b on relax { y = relu(x) }"),
     # ---- files, fragments, options, externs, tests ----
     "QP004_import": f'import "no_such_file.qpat"\n{pattern(RELU)}',
