@@ -66,7 +66,7 @@ class Meanings:
             hint = did_you_mean(name.removeprefix("qnn."), known)
             fix = respelt(node.function.span, name, known)
             message = f"`{name}` is no operator on real numbers"
-            return self._broken(node.function.span, "QP164", message, hint, fix)
+            return self._broken(node.function.span, "QP145", message, hint, fix)
         keywords = {a.name.text: a for a in node.arguments if isinstance(a, tree.Keyword)}
         given = [a for a in node.arguments if not isinstance(a, tree.Keyword)]
         count = sum(not each.optional for each in signature.operands)

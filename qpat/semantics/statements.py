@@ -79,7 +79,7 @@ class Statements:
         if node.out.name != output or node.out.many:
             message = f"`{node.out.name}` is not the output of this pattern"
             hint = f"write `meaning {output} = …`"
-            self.findings.error("QP165", node.out.span, message, hint=hint)
+            self.findings.error("QP146", node.out.span, message, hint=hint)
         if self.meant is not None:
             others = (Label(self.meant, "first here"),)
             message = "the meaning of this pattern is given twice"

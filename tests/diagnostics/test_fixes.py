@@ -92,7 +92,7 @@ CASES = {
     "QP106": ("y = nn.pad(x, x.zeropoint)", "y = nn.pad(x, x.zero_point)"),
     "QP106 let": (RELU + "let x.scael = 1", RELU + "let x.scale = 1"),
     "QP106 far": (RELU + "let x.shape = 3", None),
-    "QP164": ("y = abs(x)\nmeaning y = abss(x)", "y = abs(x)\nmeaning y = abs(x)"),
+    "QP145": ("y = abs(x)\nmeaning y = abss(x)", "y = abs(x)\nmeaning y = abs(x)"),
     "QP110": ("data = nn.relu(x)\ny = clip(dat)", "data = nn.relu(x)\ny = clip(data)"),
     "QP110 definition": ("data = nn.relu(x)\ny = add(dat, dat)", None),
     "QP110 circle": ("data = nn.relu(datx)\ny = clip(data)", None),
