@@ -116,10 +116,13 @@ class Findings:
         span: Span,
         message: str,
         *,
+        label: str = "",
         hint: str | None = None,
+        others: tuple[Label, ...] = (),
         fix: Fix | None = None,
     ) -> None:
-        self.add(Diagnostic(code, message, span, hint=hint, severity=Severity.WARNING, fix=fix))
+        severity = Severity.WARNING
+        self.add(Diagnostic(code, message, span, None, label, hint, others, severity, fix))
 
     def add(self, diagnostic: Diagnostic) -> None:
         # Rows repeat the statements they share, so one fault can be met several times.

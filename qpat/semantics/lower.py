@@ -13,6 +13,7 @@ from qpat.ops.roles import exchange
 from qpat.ops.table import operator, operator_names
 from qpat.semantics import ir
 from qpat.semantics.blocks import Block, Place, blocks, exclude, places
+from qpat.semantics.contradictions import report_contradictions
 from qpat.semantics.definitions import define, report_unused
 from qpat.semantics.draft import Draft, Scope
 from qpat.semantics.fragment_findings import FragmentFindings
@@ -148,13 +149,15 @@ class _Pattern:
         rows = self._rows(root, ports)
         if not rows:
             return None
+        statements = self._statements(root, rows)
+        report_contradictions(self.node, ports, rows, statements, self.findings)
         return ir.Pattern(
             self.node.name.text,
             composite,
             self.node.doc,
             ports,
             rows,
-            self._statements(root, rows),
+            statements,
             self.node.span,
             self._operator_rule(rows),
         )

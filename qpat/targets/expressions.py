@@ -169,10 +169,16 @@ class _Writer:
         if node.operator == "??":
             return self._default(node)
         if node.operator == "=>":
-            return f"not {self.at(first, _COMPARE)} or {self.at(node.operands[1], _OR)}", _OR
+            return f"not {self.at(first, _COMPARE)} or {self._truth(node.operands[1], _OR)}", _OR
         precedence = _AND if node.operator == "and" else _OR
-        parts = [self.at(operand, precedence + 1) for operand in node.operands]
+        parts = [self._truth(operand, precedence + 1) for operand in node.operands]
         return f" {node.operator} ".join(parts), precedence
+
+    def _truth(self, node: ir.Expression, precedence: int) -> str:
+        """An operand of `and` or `or`: Python would give what is no truth value on as it is."""
+        if node.kind is Kind.BOOL:
+            return self.at(node, precedence)
+        return f"bool({self.text(node)[0]})"
 
     def _arithmetic(self, node: ir.Operation) -> tuple[str, int]:
         precedence = _ARITHMETIC[node.operator]

