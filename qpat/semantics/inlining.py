@@ -20,11 +20,21 @@ _MOST_INLINED = 200  # uses in one pattern: fragments of fragments grow fast
 def inline(pattern: tree.Pattern, defined: Defined, findings: Findings) -> tree.Pattern:
     """The pattern with every use of a fragment replaced by a tree.Inlined, every call of an extern
     by a tree.ExternCall, every read of an option by a tree.OptionRead."""
+    definitions = defined.definitions
+    if not definitions.visible and not definitions.aliases and not _uses_any(pattern.block):
+        return pattern  # most files define nothing
     inliner = _Inliner(defined, findings)
     local = bound_names(pattern.block) | {p.name.text for p in (*pattern.ports, pattern.output)}
     names = _Names(defined.definitions, {}, frozenset(local))
     inliner.check_shadowing(pattern, names)
     return replace(pattern, block=inliner.block(pattern.block, names, ()))
+
+
+def _uses_any(block: tree.Block) -> bool:
+    return any(
+        isinstance(s, tree.Use) or (isinstance(s, tree.Form) and _uses_any(s.block))
+        for s in block.statements
+    )
 
 
 def inline_option(
