@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from qpat.diagnostics import Diagnostic, Findings, QpatError, failure
+from qpat.diagnostics import MOST_REPORTS, Diagnostic, Findings, QpatError, Severity, failure
 from qpat.records import dataclass
 from qpat.resources import library_file, library_names
 from qpat.semantics import ir
 from qpat.semantics.lower import lower
 from qpat.source import Source, read_source
-from qpat.syntax import tree
 from qpat.syntax.parser import too_deep
 from qpat.syntax.program import load_program
 
@@ -30,17 +30,24 @@ def check_source(source: Source) -> tuple[ir.Module | None, tuple[Diagnostic, ..
     findings = Findings()
     module = None
     try:
-        # With every pattern broken there is nothing left to look at.
-        if program is not None and (not broken or _has_patterns(program.file)):
+        if program is not None:
             module = lower(program, findings)
     except RecursionError:
-        return None, (*broken, *too_deep(source).diagnostics)
-    found = tuple(sorted([*broken, *findings.diagnostics], key=Diagnostic.sort_key))
-    return (None if broken or findings.failed else module), found
+        findings.extend(too_deep(source).diagnostics)
+    found = sorted([*broken, *findings.diagnostics], key=Diagnostic.sort_key)
+    return (None if broken or findings.failed else module), tuple(_shortened(found))
 
 
-def _has_patterns(file: tree.File) -> bool:
-    return any(isinstance(item, tree.Pattern | tree.Family) for item in file.items)
+def _shortened(found: list[Diagnostic]) -> Iterator[Diagnostic]:
+    """The findings up to the most that are shown, and a last one that says there are more."""
+    errors = 0
+    for each in found:
+        errors += each.severity is Severity.ERROR
+        if errors > MOST_REPORTS:
+            message = f"more is wrong from here on; this is what comes behind {MOST_REPORTS} faults"
+            yield Diagnostic("QP007", message, each.span, each.place, hint="mend those first")
+            return
+        yield each
 
 
 def compile_source(source: Source) -> Compiled:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable
 from enum import Enum
+from functools import lru_cache
 
 from qpat.records import dataclass
 from qpat.source import Span
@@ -15,6 +16,8 @@ from qpat.source import Span
 _LONGEST_QUOTE = 40
 # How alike a word must be to be put in the place of another, and how much more than the next one.
 _NEAR, _NEARER = 0.7, 0.15
+# More faults in one file are more than anybody reads, and are not looked for.
+MOST_REPORTS = 25
 
 
 class Severity(Enum):
@@ -66,6 +69,12 @@ class Diagnostic:
     severity: Severity = Severity.ERROR
     fix: Fix | None = None
 
+    def place_key(self) -> tuple[object, ...]:
+        """The same for findings of one code at one place, whatever they say."""
+        if self.span is None:
+            return (self.code, self.place, self.message)
+        return (self.code, self.span.start, self.span.end)
+
     def sort_key(self) -> tuple[str, int, str, str]:
         if self.span is None:
             return (self.place or "", -1, self.code, self.message)
@@ -90,12 +99,21 @@ def failure(
     return QpatError([Diagnostic(code, message, place=place, hint=hint)])
 
 
-class Findings:
-    """Collects diagnostics, so that independent faults are reported in one run."""
+class TooMany(Exception):
+    """There are more findings than are shown; nothing is gained by looking for more."""
 
-    def __init__(self) -> None:
+
+class Findings:
+    """Collects diagnostics, so that independent faults are reported in one run.
+
+    With `most`, adding one more error raises TooMany.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self.most = most
+        self.errors = 0
         self.diagnostics: list[Diagnostic] = []
-        self._seen: set[Diagnostic] = set()
+        self._seen: set[object] = set()
 
     def error(
         self,
@@ -125,24 +143,31 @@ class Findings:
         self.add(Diagnostic(code, message, span, None, label, hint, others, severity, fix))
 
     def add(self, diagnostic: Diagnostic) -> None:
-        # Rows repeat the statements they share, so one fault can be met several times.
-        if diagnostic not in self._seen:
-            self._seen.add(diagnostic)
-            self.diagnostics.append(diagnostic)
+        """Takes a finding, unless one with its code is there for its place: rows repeat statements
+        and alternatives of an operator its arguments, so one fault can be met several times."""
+        self._add(diagnostic, diagnostic.place_key())
+        if self.most is not None and self.errors > self.most:
+            raise TooMany
 
-    def extend(self, other: Findings) -> None:
-        """Takes over what another collection found."""
-        for diagnostic in other.diagnostics:
-            self.add(diagnostic)
+    def _add(self, diagnostic: Diagnostic, key: object) -> None:
+        if key not in self._seen:
+            self._seen.add(key)
+            self.diagnostics.append(diagnostic)
+            self.errors += diagnostic.severity is Severity.ERROR
+
+    def extend(self, other: Iterable[Diagnostic]) -> None:
+        """Takes over what was found elsewhere, each thing once."""
+        for diagnostic in other:
+            self._add(diagnostic, diagnostic)
 
     @property
     def failed(self) -> bool:
-        return any(found.severity is Severity.ERROR for found in self.diagnostics)
+        return self.errors > 0
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """A hint that names the nearest known words, or None if none is near."""
-    near = _near(word, known)
+    near = _near(word, tuple(sorted(known)))
     if not near:
         return None
     return "did you mean " + " or ".join(f"`{name}`" for name in near) + "?"
@@ -155,7 +180,7 @@ def respelt(span: Span, word: str, known: Iterable[str], taken: Container[str] =
 
     What is changed without asking is to be nearer than what is asked: `shape` is no `scale`.
     """
-    near = _near(word, known)
+    near = _near(word, tuple(sorted(known)))
     if not near or near[0] in taken:
         return None
     first, second = (_likeness(word, each) for each in (near[0], near[-1]))
@@ -173,10 +198,11 @@ def renamed(span: Span, word: str, known: Iterable[str], taken: Container[str] =
     return respelt(span, word, known, taken) if len(places) == 1 else None
 
 
-def _near(word: str, known: Iterable[str]) -> list[str]:
+@lru_cache(maxsize=256)  # rows repeat the statements they share
+def _near(word: str, known: tuple[str, ...]) -> list[str]:
     import difflib  # here, because a file without faults needs none of it
 
-    return difflib.get_close_matches(word, sorted(known), n=2, cutoff=0.6)
+    return difflib.get_close_matches(word, known, n=2, cutoff=0.6)
 
 
 def _likeness(word: str, other: str) -> float:

@@ -32,7 +32,7 @@ class Application:
             return self._broken(node.span, "QP135", "only a name can be called")
         name = node.function.name
         builtin = BUILTINS.get(name)
-        if builtin is None and not self.lowering.interface.is_whole:
+        if name in self.lowering.excused.lost:
             return nothing(node.span)
         if builtin is None:
             known_names = [*BUILTINS, *self.lowering.interface.externs]

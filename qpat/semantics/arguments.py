@@ -16,6 +16,8 @@ from qpat.semantics.fixes import with_rest, without_argument
 from qpat.source import Span
 from qpat.syntax import tree
 
+_SLOTS = ("scale", "zero_point")
+
 
 class Row(Protocol):
     """What the arguments want of the row that is built."""
@@ -31,6 +33,8 @@ class Row(Protocol):
 
     def add(self, node: ir.Node) -> int: ...
 
+    def stand_in(self, span: Span) -> int: ...
+
 
 class Arguments:
     """Sorts the arguments of one call into operands and attributes, and fills in the rest."""
@@ -40,8 +44,8 @@ class Arguments:
         self.node = node
         self.signature = signature
         self.given: dict[int, int] = {}
-        self.unknown = False
         self.attributes: list[ir.Attribute] = []
+        self.is_misnamed = False  # an operand may be given by a name that does not exist
 
     def build(self) -> int:
         rest = self._collect()
@@ -54,25 +58,38 @@ class Arguments:
         if rest is not None:
             missing = [i for i in missing if not self._fill(i, rest)]
         missing = [i for i in missing if not self.signature.operands[i].optional]
-        # An argument that is unknown may be one of them under another name.
-        if missing and not self.unknown:
+        if missing and not self.is_misnamed:
             self._report_missing(missing, rest)
+        self.given.update({i: self.row.stand_in(self.node.span) for i in missing})
         order = sorted(self.given)
         operands = tuple(self.given[i] for i in order)
         attributes = tuple(self.attributes)
         index = self.row.add(ir.Call(self.signature.name, operands, attributes, self.node.span))
-        self._note_slots(index, operands)
+        self._note_slots(index, operands, order)
+        if missing:
+            self.row.draft.faulty.add(index)
         return index
 
-    def _note_slots(self, index: int, operands: tuple[int, ...]) -> None:
+    def _note_slots(self, index: int, operands: tuple[int, ...], order: list[int]) -> None:
         """Written slots belong to this call, those in tuples too."""
-        for operand in operands:
+        for position, operand in zip(order, operands, strict=True):
             node = self.row.draft.nodes[operand]
             for constant in (operand, *(node.elements if isinstance(node, ir.Tuple) else ())):
                 slot = self.row.written.pop(constant, None)
                 if slot is not None:
-                    use = SlotUse(slot.name, slot.slot, constant, index, slot.span)
-                    self.row.draft.slot_uses.append(use)
+                    name = self.signature.operands[position].name
+                    self._use_slot(slot, constant, index, name)
+
+    def _use_slot(self, slot: tree.Slot, constant: int, call: int, operand: str) -> None:
+        meant = slot.slot
+        if meant not in _SLOTS:
+            if roles(self.signature.name).slot(operand) is not None:
+                return  # what it is, its role says
+            import difflib  # here, because a file without faults needs none of it
+
+            meant = next(iter(difflib.get_close_matches(meant, _SLOTS)), _SLOTS[0])
+        use = SlotUse(slot.name, meant, constant, call, slot.span)
+        self.row.draft.slot_uses.append(use)
 
     def _collect(self) -> tree.Rest | None:
         rest: tree.Rest | None = None
@@ -93,6 +110,7 @@ class Arguments:
             elif rest is not None:
                 message = "after `..` an operand must be given by its name"
                 self.row.findings.error("QP105", argument.span, message)
+                self._value(argument)
             else:
                 self._operand(position, argument)
                 position += 1
@@ -101,6 +119,7 @@ class Arguments:
     def _operand(self, position: int, argument: tree.Structure | tree.Slot) -> None:
         count = len(self.signature.operands)
         if position >= count:
+            self._value(argument)
             if position > count:
                 return  # said once, of the first that is too many
             message = f"`{self.signature.name}` takes {self._names()}, not {position + 1} of them"
@@ -143,11 +162,15 @@ class Arguments:
             if isinstance(value, tree.Text | tree.ListExpression):
                 message = f"`{name}` is an operand of `{self.signature.name}`, not an attribute"
                 self.row.findings.error("QP104", keyword.span, message)
+                self.given[position] = self.row.stand_in(keyword.span)
                 return
             self._operand(position, value)  # type: ignore[arg-type]
             return
         if name not in self.signature.attributes:
             self._report_unknown(keyword)
+            if attribute_value(value) is None and not isinstance(value, tree.ListExpression):
+                self.is_misnamed = True
+                self._value(value)  # type: ignore[arg-type]
             return
         self._attribute(keyword)
 
@@ -247,8 +270,9 @@ class Arguments:
         self.row.findings.error("QP103", self.node.span, message, hint=hint, fix=fix)
 
     def _report_unknown(self, keyword: tree.Keyword) -> None:
-        self.unknown = True
         name = keyword.name.text
+        if "$" in name:
+            return
         known = [*self.signature.attributes, *(o.name for o in self.signature.operands)]
         hint = did_you_mean(name, known)
         if hint is None and known:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from qpat.diagnostics import Findings, Label
 from qpat.ops.table import operator
 from qpat.records import dataclass, field
+from qpat.semantics.excused import NOTHING_LOST, LostItems, lost_items
 from qpat.semantics.families import expand_families
 from qpat.semantics.reports import check_name, report_twice
 from qpat.source import Span
@@ -24,14 +25,14 @@ _KINDS = {tree.Fragment: "fragment", tree.Extern: "extern", tree.Option: "option
 @dataclass(eq=False)
 class Definitions:
     """The names one file can use. `own` are those it defines, `visible` all of them with the file
-    each comes from; `is_whole` is False where some may be missing. `used` grows while names are
+    each comes from; `lost` those that may be missing. `used` grows while names are
     looked up: definitions and import aliases."""
 
     own: dict[str, Definition] = field(default_factory=dict)
     visible: dict[str, tuple[Definition, Definitions]] = field(default_factory=dict)
     aliases: dict[str, Definitions] = field(default_factory=dict)
     imports: list[tuple[tree.Import, Definitions]] = field(default_factory=list)
-    is_whole: bool = True
+    lost: LostItems = NOTHING_LOST
     used: set[int] = field(default_factory=set)
 
     def find(self, name: str) -> tuple[Definition, Definitions] | None:
@@ -76,9 +77,13 @@ class _Collector:
     def collect(self, program: Program) -> tuple[Definitions, tree.File]:
         if id(program) in self.done:
             return self.done[id(program)]
-        definitions = Definitions(is_whole=program.is_whole)
         file = expand_families(program.file, self.findings)
+        definitions = Definitions(lost=lost_items(file))
         self.done[id(program)] = definitions, file
+        known = [node for node, _ in program.imports]
+        for item in file.items:
+            if isinstance(item, tree.Import) and item not in known:
+                definitions.lost = definitions.lost.without_import(item)
         for node, imported in program.imports:
             self._import(definitions, node, self.collect(imported)[0])
         for item in _defined(file.items):
@@ -88,7 +93,7 @@ class _Collector:
         return definitions, file
 
     def _import(self, into: Definitions, node: tree.Import, other: Definitions) -> None:
-        into.is_whole = into.is_whole and other.is_whole
+        into.lost = into.lost.with_imported(other.lost, node)
         into.imports.append((node, other))
         if node.alias is not None:
             if node.alias.text in into.aliases:
@@ -170,7 +175,9 @@ def report_unused(definitions: Definitions, findings: Findings) -> None:
         if id(item) not in definitions.used:
             _unused(item.name.span, f"{_KINDS[type(item)]} `{item.name.text}`", findings)
     for node, other in definitions.imports:
-        if other.is_whole and not any(id(item) in definitions.used for item in other.own.values()):
+        if other.lost == NOTHING_LOST and not any(
+            id(item) in definitions.used for item in other.own.values()
+        ):
             _unused(node.path.span, f'the import of "{node.path.text}"', findings)
 
 

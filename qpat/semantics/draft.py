@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from qpat.records import dataclass, field
 from qpat.semantics import ir
 from qpat.semantics.blocks import Block, Place
+from qpat.semantics.excused import Excused
 from qpat.source import Span
 from qpat.syntax import tree
 
@@ -37,6 +38,8 @@ class Draft:
     blocks: set[str] = field(default_factory=set)
     shared: set[int] = field(default_factory=set)
     ordered: dict[int, bool] = field(default_factory=dict)
+    apart: set[str] = field(default_factory=set)  # names that are looked at and not in the row
+    faulty: set[int] = field(default_factory=set)  # nodes whose spaces are not known
 
     @property
     def form(self) -> str | None:
@@ -46,7 +49,11 @@ class Draft:
 
 @dataclass(frozen=True)
 class Scope:
-    """What names may stand for in a pattern. `is_whole` is False where fragments may be missing."""
+    """What names may stand for in a pattern.
+
+    `apart` are names and `again` statements that the output is not made of, because of a fault:
+    they are looked at, too.
+    """
 
     pattern: str
     root: Block
@@ -54,4 +61,6 @@ class Scope:
     inputs: Mapping[str, tree.Port]
     constants: frozenset[str]  # named by `const` or `var` and no port
     output: tree.Port
-    is_whole: bool
+    excused: Excused
+    apart: tuple[str, ...]
+    again: tuple[Place, ...]

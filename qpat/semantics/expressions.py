@@ -12,7 +12,9 @@ from qpat.semantics import ir
 from qpat.semantics.alignment import aligned
 from qpat.semantics.applications import Application
 from qpat.semantics.attributes import DTYPES
+from qpat.semantics.excused import Excused
 from qpat.semantics.fixes import without_default
+from qpat.semantics.functions import BUILTINS
 from qpat.semantics.ir import Kind
 from qpat.semantics.kinds import NOT_NUMBERS, A, literal_kind, nothing, operation_kind
 from qpat.semantics.names import Interface, Names
@@ -32,6 +34,7 @@ _MEMBERS: dict[str, Kind] = {
     "layout": Kind.TEXT,
 }
 
+_KNOWN_MEMBERS = frozenset([*_MEMBERS, "attrs"])
 _ATTRIBUTE_KINDS: dict[str, Kind] = {
     "int": Kind.INT,
     "int_or_none": Kind.ANY,
@@ -52,6 +55,11 @@ class Lowering:
     names: Names
     findings: Findings
     interface: Interface
+    excused: Excused
+    certain: frozenset[str] = frozenset()  # there in every row
+    declared: frozenset[str] = (
+        frozenset()
+    )  # where the structure leaves one of them out, that is said
     locals: dict[str, Kind] = field(default_factory=dict)
     filled: set[tuple[str, str]] = field(default_factory=set)
 
@@ -128,13 +136,15 @@ class Lowering:
         return ir.ReadOption(node.option, kind, node.span)
 
     def unknown(self, name: str, span: Span) -> ir.Expression:
-        if not self.interface.is_whole:
+        if name in self.excused.lost or name in self.declared:
             return nothing(span)
         known = [*self.names.values, *self.locals, *self.names.dimensions]
         hint, fix = did_you_mean(name, known), renamed(span, name, known)
         if name in ("None", "True", "False"):
             hint, fix = f"write `{name.lower()}`", Fix(span, name.lower())
-        return self.broken(span, "QP130", f"`{name}` is not known here", hint, fix)
+        unknown = self.excused.unknown(name)
+        unknown.error("QP130", span, f"`{name}` is not known here", hint=hint, fix=fix)
+        return nothing(span)
 
     def _get(self, node: tree.Get, known: frozenset[str]) -> ir.Expression:
         inner, member = node.value, node.member
@@ -146,7 +156,9 @@ class Lowering:
             return self.broken(node.span, "QP131", message, hint)
         if inner.name == "target" and "target" not in self.names.values:
             return self._target(node, known)
-        if inner.name not in self.names.values:
+        is_excused = inner.name in self.declared or inner.name in self.excused
+        is_wrong = is_excused and member.text not in _KNOWN_MEMBERS
+        if inner.name not in self.names.values and not is_wrong:
             return self.unknown(inner.name, inner.span)
         if member.text == "attrs":
             message = f"`{inner.name}.attrs` wants an attribute: `{inner.name}.attrs.axis`"
@@ -199,7 +211,7 @@ class Lowering:
         return self.broken(span, "QP156", message, hint)
 
     def _check_slot(self, node: tree.Get, name: str, slot: str) -> None:
-        if (name, slot) not in self.names.unbound:
+        if (name, slot) not in self.names.unbound or self.excused.excuses_slot(name, slot):
             return
         if name in self.names.inherited:
             return
@@ -208,7 +220,7 @@ class Lowering:
         self.broken(node.span, "QP143", message, hint)
 
     def _check_value(self, node: tree.Get, name: str, known: frozenset[str]) -> None:
-        if name in self.names.constants:
+        if name in self.names.constants or name in self.excused or self.excused.lacks_guards:
             return
         if name not in self.names.maybe_constants:
             message = f"`{name}` need not be a constant, so it has no value"
@@ -239,7 +251,7 @@ class Lowering:
         for operator_name in self.names.calls[name]:
             signature = operator(operator_name)
             attribute = node.member.text
-            if signature is None:
+            if signature is None or "$" in attribute:
                 continue
             if attribute not in signature.attributes:
                 message = f"`{operator_name}` has no attribute `{attribute}`"
@@ -251,6 +263,9 @@ class Lowering:
         return kinds.pop() if len(kinds) == 1 else Kind.ANY
 
     def report_absent(self, name: str, span: Span) -> None:
+        is_said = name in self.certain or name in self.excused.absent
+        if is_said or name in self.excused or self.excused.lacks_guards:
+            return
         message = f"`{name}` is absent in some rows and read here without a guard"
         hint = f"give a default with `?? …`, or guard it: `{name}? => …`"
         self.findings.error("QP134", span, message, hint=hint)
@@ -264,9 +279,11 @@ class Lowering:
         if isinstance(inner, tree.Get) and inner.member.text == "value":
             inner, member = inner.value, "value"
         if not isinstance(inner, tree.Name):
+            self.excused.lacks_guards = True
             return self.broken(node.span, "QP131", "`?` wants a name before it")
         name = inner.name
         if name not in self.names.values and name not in self.names.calls:
+            self.excused.lacks_guards = True
             return self.unknown(name, inner.span)
         if member is not None and name not in self.names.constants | self.names.maybe_constants:
             message = f"`{name}` need not be a constant, so it has no value"
@@ -285,10 +302,12 @@ class Lowering:
                 guarded |= presence(operand)
             elif node.operator == "or":
                 guarded |= absence(operand)
+        before = len(self.findings.diagnostics)
         self._check_operands(node, operands)
         if node.operator in _ARITHMETIC:
             operands = aligned(operands)
-        kind = operation_kind(node.operator, operands)
+        is_faulty = len(self.findings.diagnostics) > before
+        kind = Kind.ANY if is_faulty else operation_kind(node.operator, operands)
         return ir.Operation(node.operator, tuple(operands), kind, node.span)
 
     def _check_operands(self, node: tree.Operation, operands: list[ir.Expression]) -> None:
@@ -307,13 +326,14 @@ class Lowering:
                     f"`{_symbol(node.operator)}` wants {wanted}, and this is {A[operand.kind]}"
                 )
                 self.broken(operand.span, "QP138", message)
+                return
 
     def _check_form(self, operands: list[ir.Expression]) -> None:
         """`form == "…"` with a label that no form has."""
         labels = [each for each in operands if isinstance(each, ir.Number)]
         forms = [e for e in operands if isinstance(e, ir.ReadLocal) and e.name == "form"]
         for label in labels if forms else ():
-            if label.value not in self.names.forms:
+            if label.value not in self.names.forms and not self.excused.lacks_forms:
                 hint = did_you_mean(str(label.value), self.names.forms)
                 fix = renamed(label.span, str(label.value), self.names.forms)
                 message = f"no form is called {label.span.text}"
@@ -331,14 +351,14 @@ class Lowering:
 
     def _default(self, node: tree.Operation, known: frozenset[str]) -> ir.Expression:
         """`a ?? b`: the maybe-absent names that `a` reads are present where it is evaluated."""
-        maybe = self.names.absent_values | self.names.absent_calls
+        maybe = (self.names.absent_values | self.names.absent_calls) - self.certain
         maybe |= {f"{name}.value" for name in self.names.maybe_constants}
         read = names_read(node.operands[0])
         facts = {word for word in read if word.startswith("target.")}
         needs = tuple(sorted(((read & maybe) | facts) - known))
         first = self.lower(node.operands[0], known | set(needs))
         second = self.lower(node.operands[1], known)
-        if not needs:
+        if not needs and not self._may_be_absent(node.operands[0]):
             message = "nothing before `??` can be absent, so its default is never used"
             fix = without_default(node)
             self.findings.error("QP136", node.span, message, hint="leave the default out", fix=fix)
@@ -346,6 +366,14 @@ class Lowering:
         if {first.kind, second.kind} == {Kind.INTS, Kind.INT}:
             kind = Kind.INTS
         return ir.Operation("??", (first, second), kind, node.span, needs)
+
+    def _may_be_absent(self, node: tree.Expression) -> bool:
+        """Whether something faulty keeps it from being known."""
+        read = names_read(node) - self.certain - BUILTINS.keys()
+        if any(name in self.excused for name in read):
+            return True
+        is_hidden = self.excused.is_faulty and bool((read & self.declared) - self.names.values)
+        return is_hidden or (self.excused.lacks_rows and bool(read))
 
     def _contained(self, node: tree.Contained, known: frozenset[str]) -> ir.Expression:
         value = self.lower(node.value, known)

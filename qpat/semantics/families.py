@@ -7,14 +7,17 @@ string or a number; a part of a word (`qnn.$op`, `dnnl_$op`) or of a string gets
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
-from qpat.diagnostics import Findings
+from qpat.diagnostics import Diagnostic, Findings
 from qpat.records import fields, replace
 from qpat.syntax import tree
 
 _Values: TypeAlias = Mapping[str, tree.Identifier | tree.Value]
+# With as many faulty instances of a pattern the rest is not looked at.
+MOST_INSTANCES = 40
 _PLACE = re.compile(r"\$(\w+)|\$\{(\w+)\}")
 
 
@@ -62,6 +65,16 @@ def _value(node: tree.Expression) -> tree.Identifier | tree.Value | None:
         if isinstance(inner, tree.Identifier):
             return tree.Identifier(node.span, f"{inner.text}.{node.member.text}")
     return None
+
+
+def merged(instances: list[Findings]) -> Iterator[Diagnostic]:
+    """What was found in the instances of one pattern of a family. A fault of all is the family's,
+    and said once."""
+    counts = Counter(found.place_key() for each in instances for found in each.diagnostics)
+    for number, instance in enumerate(instances):
+        for found in instance.diagnostics:
+            if number == 0 or counts[found.place_key()] < len(instances):
+                yield found
 
 
 # ---- filling in --------------------------------------------------------------------------

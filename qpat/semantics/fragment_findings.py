@@ -11,14 +11,13 @@ from qpat.syntax import tree
 
 
 class FragmentFindings:
-    """Passes on what is found in patterns."""
+    """Remembers what was said of fragments."""
 
-    def __init__(self, findings: Findings) -> None:
-        self.findings = findings
+    def __init__(self) -> None:
         self.said: set[tuple[str, Span, str]] = set()
 
-    def add(self, pattern: tree.Pattern, found: Findings) -> None:
-        """Takes over the findings of one pattern whose fragments are inlined."""
+    def labelled(self, pattern: tree.Pattern, found: Findings) -> Findings:
+        """What is to be said of the findings of one pattern whose fragments are inlined."""
         uses = list(_uses(pattern.block))
         labelled = Findings()
         for each in found.diagnostics:
@@ -30,7 +29,7 @@ class FragmentFindings:
             if key not in self.said:
                 self.said.add(key)
                 labelled.add(_labelled(each, around, uses))
-        self.findings.extend(labelled)
+        return labelled
 
 
 def _labelled(

@@ -100,9 +100,9 @@ class _Inliner:
     ) -> list[tree.Statement]:
         found = names.definitions.find(node.fragment.text)
         if found is None or not isinstance(found[0], tree.Fragment):
-            if names.definitions.is_whole:
+            if node.fragment.text not in names.definitions.lost:
                 self._no_fragment(node.fragment, names.definitions)
-            return []
+            return [node]
         fragment, home = found[0], found[1]
         if fragment.out is not None:
             message = f"`{fragment.name.text}` gives a value, `{fragment.out.text}`"
@@ -290,7 +290,7 @@ class _Walk:
             alias, _, member = name.text.partition(".")
             found = self.names.definitions.visible.get(name.text)
             if member and alias in self.names.definitions.aliases and found is None:
-                if self.names.definitions.is_whole:
+                if name.text not in self.names.definitions.lost:
                     self.inliner._no_fragment(name, self.names.definitions)
             elif found is not None:
                 kind = type(found[0]).__name__.lower()

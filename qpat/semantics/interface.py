@@ -8,6 +8,7 @@ from qpat.diagnostics import Findings, did_you_mean
 from qpat.semantics import ir
 from qpat.semantics.attributes import DTYPES
 from qpat.semantics.definitions import Defined
+from qpat.semantics.excused import Excused
 from qpat.semantics.expressions import Lowering
 from qpat.semantics.inlining import inline_option
 from qpat.semantics.ir import Kind
@@ -62,7 +63,9 @@ def lower_options(
     lowered: list[ir.Option] = []
     for name, (node, definitions) in defined.options.items():
         default = inline_option(node, definitions, defined, findings)
-        value = Lowering(NO_NAMES, findings, interface).lower(default)
+        excused = Excused(defined.definitions.lost)
+        value = Lowering(NO_NAMES, findings, interface, excused).lower(default)
+        excused.report(findings, ())
         kind = value.kind
         if node.type is not None:
             declared = value_type(node.type, findings)

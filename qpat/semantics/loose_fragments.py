@@ -22,10 +22,10 @@ _WORDS = frozenset(["form", "target", *DTYPES])
 
 def check_loose_fragments(definitions: Definitions, findings: Findings) -> None:
     """Checks the fragments of a file that are used nowhere."""
-    if not definitions.is_whole:
-        return
     for item in definitions.own.values():
         if isinstance(item, tree.Fragment) and id(item) not in definitions.used:
+            if any(isinstance(each, tree.Broken) for each in nodes(item.block)):
+                continue  # what it binds is not known
             _Checker(item, definitions, findings).check()
 
 
@@ -37,9 +37,10 @@ class _Checker:
         self.definitions = definitions
         self.findings = findings
         self.names = bound_names(fragment.block) | {f.name.text for f in fragment.formals}
+        self.lost = definitions.lost
 
     def check(self) -> None:
-        for node in _nodes(self.fragment.block):
+        for node in nodes(self.fragment.block):
             if isinstance(node, tree.Call):
                 self._call(node)
             elif isinstance(node, tree.Apply):
@@ -54,7 +55,7 @@ class _Checker:
     def _name(self, node: tree.Leaf | tree.Name) -> None:
         name = node.name
         known = {*self.names, *_WORDS, *self.definitions.visible, *self.definitions.aliases}
-        if name in known or name in BUILTINS:
+        if name in known or name in BUILTINS or name in self.lost:
             return
         hint = did_you_mean(name, [*self.names, *self.definitions.visible])
         self.findings.error("QP130", node.span, f"`{name}` is not known here", hint=hint)
@@ -63,14 +64,14 @@ class _Checker:
         if not isinstance(node.function, tree.Name):
             return
         name = node.function.name
-        if name not in BUILTINS and name not in self.definitions.visible:
+        if name not in BUILTINS and name not in self.definitions.visible and name not in self.lost:
             known = [*BUILTINS, *self.definitions.visible]
             hint = did_you_mean(name, known)
             self.findings.error("QP135", node.function.span, f"no function `{name}`", hint=hint)
 
     def _call(self, node: tree.Call) -> None:
         for name in node.operators:
-            if name.text in self.definitions.visible:
+            if name.text in self.definitions.visible or name.text in self.lost:
                 continue
             known = operator(name.text)
             if known is None:
@@ -86,11 +87,11 @@ class _Checker:
                     self.findings.error("QP102", argument.name.span, message, hint=hint)
 
 
-def _nodes(node: Any) -> Iterator[tree.Node]:
+def nodes(node: Any) -> Iterator[tree.Node]:
     """All nodes of a tree, but not the function of a call, which is looked at with it."""
     if isinstance(node, tuple):
         for each in node:
-            yield from _nodes(each)
+            yield from nodes(each)
     if not isinstance(node, tree.Node):
         return
     yield node
@@ -98,4 +99,4 @@ def _nodes(node: Any) -> Iterator[tree.Node]:
     skipped = {"span", "function"} if isinstance(node, tree.Apply) else {"span"}
     for key, value in parts:
         if key not in skipped:
-            yield from _nodes(value)
+            yield from nodes(value)

@@ -8,7 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from qpat.diagnostics import Findings, Fix, did_you_mean, renamed, respelt
+from qpat.diagnostics import (
+    MOST_REPORTS,
+    Diagnostic,
+    Findings,
+    Fix,
+    TooMany,
+    did_you_mean,
+    renamed,
+    respelt,
+)
 from qpat.ops.roles import exchange
 from qpat.ops.table import operator, operator_names
 from qpat.semantics import ir
@@ -16,6 +25,8 @@ from qpat.semantics.blocks import Block, Place, blocks, exclude, places
 from qpat.semantics.contradictions import report_contradictions
 from qpat.semantics.definitions import define, report_unused
 from qpat.semantics.draft import Draft, Scope
+from qpat.semantics.excused import Excused, LostItems, broken_spans
+from qpat.semantics.families import MOST_INSTANCES, merged
 from qpat.semantics.fragment_findings import FragmentFindings
 from qpat.semantics.inlining import constant_names, inline
 from qpat.semantics.interface import lower_externs, lower_options
@@ -24,12 +35,14 @@ from qpat.semantics.loose_fragments import check_loose_fragments
 from qpat.semantics.names import Filling, Interface
 from qpat.semantics.ordering import ordered
 from qpat.semantics.ports import lower_ports
+from qpat.semantics.presence import names_read
 from qpat.semantics.reports import head, report_twice
 from qpat.semantics.row_checks import RowChecks
-from qpat.semantics.spaces import derive_spaces
+from qpat.semantics.spaces import derive_spaces, doubtful_nodes
 from qpat.semantics.statements import Statements
 from qpat.semantics.structure import expand
 from qpat.semantics.tests import lower_tests
+from qpat.semantics.uses import apart
 from qpat.source import Span
 from qpat.syntax import tree
 from qpat.syntax.parser import blanked
@@ -45,37 +58,69 @@ def lower(program: Program, findings: Findings) -> ir.Module | None:
     """The IR of a program, or None where one of the findings it reports is an error."""
     _template_names(program.file, findings)
     defined = define(program, findings)
+    lost = defined.definitions.lost
     patterns = [item for item in defined.file.items if isinstance(item, tree.Pattern)]
-    compiler = _compiler(defined.file, bool(patterns), findings)
-    interface = Interface(defined.definitions.is_whole)
+    compiler = _compiler(defined.file, bool(patterns), findings, lost)
+    interface = Interface()
     lower_externs(defined, interface, findings)
     options = lower_options(defined, interface, findings)
     lowered: list[ir.Pattern] = []
-    found = FragmentFindings(findings)
+    found = _Found()
     seen: dict[str, tree.Pattern] = {}
     for item in patterns:
         if item.name.text in seen:
             report_twice(item.name, seen[item.name.text].name.span, "pattern", findings)
-            continue
-        seen[item.name.text] = item
+        seen.setdefault(item.name.text, item)
         # Findings of its own: a fault in one pattern must not change what is said of the next.
-        mine = Findings()
+        mine = Findings(most=MOST_REPORTS)
         inlined = inline(item, defined, mine)
-        pattern = _Pattern(inlined, compiler, interface, mine).lower()
-        found.add(inlined, mine)
-        if pattern is not None:
-            lowered.append(pattern)
-    if not seen and not defined.definitions.own and not findings.failed:
+        room = _Pattern(inlined, compiler, interface, lost, mine)
+        try:
+            pattern = room.lower()
+            lowered += (pattern,) if pattern is not None else ()
+        except TooMany:
+            mine.extend(room.excused.unknown_names())
+        except RecursionError:
+            if not mine.failed:  # fragments of fragments without an end are deep, too
+                raise
+        found.add(item.span, inlined, mine)
+        if found.are_too_many:
+            break  # more than anybody reads
+    findings.extend(found.all())
+    if not seen and not defined.definitions.own and not findings.failed and not lost.kinds:
         findings.error("QP118", head(program.file.span), "this file has no pattern")
     written = [item for item in defined.file.items if isinstance(item, tree.Test)]
     sound = {pattern.name: pattern for pattern in lowered}
-    tests = lower_tests(written, sound, seen, interface, findings)
+    tests = lower_tests(written, sound, seen, interface, lost, findings)
     check_loose_fragments(defined.definitions, findings)
     if seen and not findings.failed:
         report_unused(defined.definitions, findings)
     if findings.failed:
         return None
     return ir.Module(compiler, tuple(lowered), options, tuple(interface.externs.values()), tests)
+
+
+class _Found:
+    """What is found in the patterns of a file, by the place of each: a family has several there."""
+
+    def __init__(self) -> None:
+        self.fragments = FragmentFindings()
+        self.by_place: dict[Span, list[Findings]] = {}
+        self.places: set[object] = set()
+        self.total = 0
+
+    def add(self, span: Span, inlined: tree.Pattern, found: Findings) -> None:
+        self.by_place.setdefault(span, []).append(self.fragments.labelled(inlined, found))
+        self.places |= {each.place_key() for each in found.diagnostics}
+        self.total += len(found.diagnostics)
+
+    @property
+    def are_too_many(self) -> bool:
+        return len(self.places) > MOST_REPORTS or self.total > MOST_INSTANCES * MOST_REPORTS
+
+    def all(self) -> Iterable[Diagnostic]:
+        for instances in self.by_place.values():
+            yield from merged(instances)
 
 
 def _family_names(items: tuple[tree.Item, ...], offset: int) -> set[str]:
@@ -92,8 +137,11 @@ def _template_names(file: tree.File, findings: Findings) -> None:
     if "$" not in file.span.source.text:
         return
     families = file.items
+    broken = broken_spans(file)
     for found in re.finditer(r"\$\w+|\$\{\w+\}", blanked(file.span.source)):
         span = Span(file.span.source, *found.span())
+        if any(each.start <= span.start < each.end for each in broken):
+            continue
         names = _family_names(families, span.start)
         word = span.text.strip("${}")
         if word not in names:
@@ -104,9 +152,11 @@ def _template_names(file: tree.File, findings: Findings) -> None:
             findings.error("QP151", span, message, hint=did_you_mean(word, names), fix=fix)
 
 
-def _compiler(file: tree.File, is_needed: bool, findings: Findings) -> str:
+def _compiler(file: tree.File, is_needed: bool, findings: Findings, lost: LostItems) -> str:
     stated = [item for item in file.items if isinstance(item, tree.Compiler)]
-    if not stated and not is_needed:
+    if not stated and lost.kinds & {"compiler", ""}:
+        return "unnamed"
+    if not stated and not is_needed and "pattern" not in lost.kinds:
         return ""  # a file of fragments for others
     if not stated:
         hint = 'begin the file with `compiler "my-npu"`: composites are named after it'
@@ -131,26 +181,39 @@ class _Pattern:
     """Lowers one pattern, its fragments inlined."""
 
     def __init__(
-        self, node: tree.Pattern, compiler: str, interface: Interface, findings: Findings
+        self,
+        node: tree.Pattern,
+        compiler: str,
+        interface: Interface,
+        lost: LostItems,
+        findings: Findings,
     ) -> None:
         self.node = node
         self.compiler = compiler
         self.interface = interface
+        self.excused = Excused.of(node, lost)
+        if findings.failed:
+            self.excused.lose_structure()
         self.findings = findings
         self.inputs = {port.name.text: port for port in node.ports}
 
     def lower(self) -> ir.Pattern | None:
         rule = self.node.alias is not None and self.node.alias.is_operator_rule
         composite = "" if rule else self._composite()
-        ports = lower_ports(self.node, self.findings)
-        if any(port.name.text == self.node.output.name.text for port in self.node.ports):
-            return None  # said already, and nothing below would make sense of it
+        ports = lower_ports(self.node, self.findings, self.excused)
+        before = len(self.findings.diagnostics)
         root = blocks(self.node, self.findings)
-        rows = self._rows(root, ports)
-        if not rows:
+        if len(self.findings.diagnostics) > before and self.findings.failed:
+            self.excused.lose_structure()
+        found = places(root)
+        rows = self._rows(root, found, ports)
+        statements = self._statements(root, found, rows)
+        self.excused.report(self.findings, names_read(self.node.block))
+        if not self.excused.is_faulty:
+            report_contradictions(self.node, ports, rows, statements, self.findings)
+        rule_of = self._operator_rule(rows)
+        if self.findings.failed:
             return None
-        statements = self._statements(root, rows)
-        report_contradictions(self.node, ports, rows, statements, self.findings)
         return ir.Pattern(
             self.node.name.text,
             composite,
@@ -159,7 +222,7 @@ class _Pattern:
             rows,
             statements,
             self.node.span,
-            self._operator_rule(rows),
+            rule_of,
         )
 
     def _composite(self) -> str:
@@ -198,15 +261,14 @@ class _Pattern:
         return alias.text
 
     # ---- rows ----
-    def _rows(self, root: Block, ports: tuple[ir.Port, ...]) -> tuple[ir.Row, ...]:
-        scope = self._scope(root)
-        if scope is None:
-            return ()
+    def _rows(
+        self, root: Block, found: Mapping[str, tuple[Place, ...]], ports: tuple[ir.Port, ...]
+    ) -> tuple[ir.Row, ...]:
+        before = len(self.findings.diagnostics)
+        scope = self._scope(root, found)
         drafts = expand(scope, self.findings)
-        if not self.findings.failed:
-            RowChecks(self.node, scope, drafts, self.findings).check()
-        if self.findings.failed:
-            return ()
+        RowChecks(self.node, scope, drafts, self.findings).check()
+        self.excused.has_faults |= len(self.findings.diagnostics) > before
         # A stable sort: forms stay in the order written.
         forms = [form.label for form in root.forms] or [None]
         drafts.sort(key=lambda draft: (forms.index(draft.form), -ir.call_count(draft.nodes)))
@@ -214,38 +276,36 @@ class _Pattern:
         stated = [port for port in ports if port.dtypes and port.same_dtype_as is None]
         dtypes = {port.name: port.dtypes for port in stated}
         return tuple(
-            _freeze(number, draft, names, dtypes, self.findings)
+            _freeze(number, draft, names, dtypes, self.findings, self.excused)
             for number, draft in enumerate(drafts, start=1)
         )
 
-    def _scope(self, root: Block) -> Scope | None:
-        found = places(root)
-        self._check_places(found)
+    def _scope(self, root: Block, found: Mapping[str, tuple[Place, ...]]) -> Scope:
+        again = self._check_places(found)
         output = self.node.output
         if output.name.text not in found:
-            if self.findings.failed:
-                return None  # what would bind it is at fault, and that is said
             message = f"the output `{output.name.text}` is not bound"
             hint = f"write `{output.name.text} = …`"
-            self.findings.error("QP111", output.name.span, message, hint=hint)
-            return None
-        constants = {
-            name.text
-            for several in found.values()
-            for place in several
-            for name in constant_names(place.bind.value)
-        }
+            is_doubtful = self.excused.lacks_structure
+            unknown = self.excused.unknown(output.name.text, True, is_doubtful)
+            unknown.error("QP111", output.name.span, message, hint=hint)
+        values = {name: tuple(place.bind.value for place in each) for name, each in found.items()}
+        constants = {name for each in values.values() for v in each for name in _words(v)}
         return Scope(
             self.node.name.text,
             root,
             found,
             self.inputs,
-            frozenset(constants) - set(found),
+            frozenset(constants - set(found)),
             output,
-            self.interface.is_whole,
+            self.excused,
+            apart(values, output.name.text),
+            again,
         )
 
-    def _check_places(self, found: Mapping[str, tuple[Place, ...]]) -> None:
+    def _check_places(self, found: Mapping[str, tuple[Place, ...]]) -> tuple[Place, ...]:
+        """Reports names that mean something already, and returns where those are bound again."""
+        again: list[Place] = []
         for name, several in found.items():
             for number, place in enumerate(several):
                 out = place.bind.outs[place.position]
@@ -256,14 +316,21 @@ class _Pattern:
                     report_twice(identifier, first.span, "name", self.findings)
                 elif name in self.inputs and name != self.node.output.name.text:
                     report_twice(identifier, self.inputs[name].span, "port", self.findings)
+                if earlier or name in self.inputs:
+                    again.append(place)
+                    self.excused.names.add(name)
                 if out.many and (len(place.bind.outs) > 1 or name != self.node.output.name.text):
                     message = "only the output can be all the tensors of a tuple"
                     hint = "name the fields: `a, b = …`"
                     self.findings.error("QP114", out.span, message, hint=hint)
+        return tuple(again)
 
     # ---- statements ----
-    def _statements(self, root: Block, rows: tuple[ir.Row, ...]) -> tuple[ir.Statement, ...]:
+    def _statements(
+        self, root: Block, found: Mapping[str, tuple[Place, ...]], rows: tuple[ir.Row, ...]
+    ) -> tuple[ir.Statement, ...]:
         self.fillings = list(_fillings(root))
+        self.places = found
         return ordered(self._lowered(root, rows, None), rows, self.findings)
 
     def _lowered(
@@ -274,7 +341,15 @@ class _Pattern:
             return []
         guard = block.name if len(mine) < len(rows) else None
         statements = Statements(
-            self.node, mine, guard, self.findings, self.interface, self.fillings, outer
+            self.node,
+            mine,
+            guard,
+            self.findings,
+            self.interface,
+            self.fillings,
+            self.excused,
+            self._declared(block),
+            outer,
         )
         lowered: list[ir.Statement] = []
         for part in block.parts:
@@ -285,6 +360,21 @@ class _Pattern:
         if outer is not None and guard == outer.block:
             outer.take(statements)
         return lowered
+
+    def _declared(self, block: Block) -> frozenset[str]:
+        """The ports, and the names that some row with the block has bound, if the structure leads
+        to them: where it does not, that is said, and not of their uses."""
+        ports = {port.name.text for port in (*self.node.ports, self.node.output)}
+        bound = {
+            name
+            for name, several in self.places.items()
+            if not all(exclude(place.block, block) for place in several)
+        }
+        return frozenset(ports | bound)
+
+
+def _words(value: tree.Structure) -> Iterable[str]:
+    return (name.text for name in constant_names(value))
 
 
 def _fillings(root: Block) -> Iterable[Filling]:
@@ -306,7 +396,15 @@ def _freeze(
     names: set[str],
     dtypes: Mapping[str, tuple[str, ...]],
     findings: Findings,
+    excused: Excused,
 ) -> ir.Row:
+    doubtful = doubtful_nodes(draft)
+    excused.slots |= {
+        (name, slot)
+        for name, index in draft.values.items()
+        for slot in ("scale", "zero_point")
+        if index in doubtful
+    }
     return ir.Row(
         number,
         draft.form,

@@ -61,9 +61,8 @@ NO_NAMES = Names(
 @dataclass
 class Interface:
     """What there is for every pattern of a program. `option_kinds` grows while options are looked
-    at; `is_whole` is False where definitions may be missing."""
+    at."""
 
-    is_whole: bool = True
     externs: dict[str, ir.Extern] = field(default_factory=dict)
     option_kinds: dict[str, ir.Kind] = field(default_factory=dict)
 

@@ -7,20 +7,22 @@ from collections.abc import Iterable
 from qpat.diagnostics import Findings, Fix, did_you_mean, renamed, respelt
 from qpat.semantics import ir
 from qpat.semantics.attributes import DTYPES
+from qpat.semantics.excused import Excused
 from qpat.semantics.reports import RESERVED, check_name, report_twice
 from qpat.source import Span
 from qpat.syntax import tree
 
 
-def lower_ports(node: tree.Pattern, findings: Findings) -> tuple[ir.Port, ...]:
+def lower_ports(node: tree.Pattern, findings: Findings, excused: Excused) -> tuple[ir.Port, ...]:
     """The ports of a pattern, the output last."""
-    return _Ports(node, findings).lower()
+    return _Ports(node, findings, excused).lower()
 
 
 class _Ports:
-    def __init__(self, node: tree.Pattern, findings: Findings) -> None:
+    def __init__(self, node: tree.Pattern, findings: Findings, excused: Excused) -> None:
         self.node = node
         self.findings = findings
+        self.excused = excused
         self.inputs = {port.name.text: port for port in node.ports}
 
     def lower(self) -> tuple[ir.Port, ...]:
@@ -28,6 +30,7 @@ class _Ports:
         for port in (*self.node.ports, self.node.output):
             if port.name.text in seen:
                 report_twice(port.name, seen[port.name.text], "port", self.findings)
+                self.excused.names.add(port.name.text)
             seen.setdefault(port.name.text, port.name.span)
             check_name(self.findings, port.name)
         output = self.node.output
@@ -48,7 +51,7 @@ class _Ports:
                 same = self._same_dtype(port, atom)
             elif atom.name in DTYPES:
                 dtypes.append(atom.name)
-            elif atom.name != "tensor":
+            elif atom.name != "tensor" and "$" not in atom.name:
                 hint = did_you_mean(atom.name, [*DTYPES, "tensor"])
                 fix = respelt(atom.span, atom.name, [*DTYPES, "tensor"])
                 message = f"`{atom.name}` is no dtype"
@@ -77,7 +80,9 @@ class _Ports:
             hint = did_you_mean(atom.name, others)
             fix = renamed(atom.span.first(len(atom.name)), atom.name, others)
             message = f"`{atom.name}` is no other port of this pattern"
-            self.findings.error("QP121", atom.span, message, hint=hint, fix=fix)
+            is_itself = atom.name == port.name.text
+            findings = self.findings if is_itself else self.excused.unknown(atom.name)
+            findings.error("QP121", atom.span, message, hint=hint, fix=fix)
         else:
             return atom.name
         return None

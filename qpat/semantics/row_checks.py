@@ -5,8 +5,11 @@ from __future__ import annotations
 from qpat.diagnostics import Findings, did_you_mean
 from qpat.ops.roles import TUPLE_RESULTS
 from qpat.semantics import ir
+from qpat.semantics.blocks import Block, exclude
 from qpat.semantics.draft import Draft, Scope
+from qpat.semantics.excused import lacks_structure
 from qpat.semantics.structure import MOST_ROWS
+from qpat.semantics.uses import reached
 from qpat.syntax import tree
 
 
@@ -20,15 +23,16 @@ class RowChecks:
         self.scope = scope
         self.drafts = drafts
         self.findings = findings
+        self.excused = scope.excused
 
     def check(self) -> None:
         self._names()
-        labels = [form.label for form in self.scope.root.forms] or [None]
-        for label in labels:
-            self._form(label, [draft for draft in self.drafts if draft.form == label])
-        if not self.findings.failed:
+        root = self.scope.root
+        for form in root.forms or (root,):
+            self._form(form, [draft for draft in self.drafts if draft.form == form.label])
+        if not self._lacks(root, inner=True):
             self._unused_ports()
-        if len(self.drafts) > MOST_ROWS and not self.findings.failed:
+        if len(self.drafts) > MOST_ROWS and not self.scope.excused.lacks_rows:
             count, name = len(self.drafts), self.node.name.text
             message = f"`{name}` has {count} rows; at most {MOST_ROWS} are built"
             hint = "write rarely used forms as a pattern of their own"
@@ -36,30 +40,55 @@ class RowChecks:
 
     def _names(self) -> None:
         """A bound name must be part of a row that has the block it is bound in."""
+        inner = self._inner()
         for name, places in self.scope.places.items():
             for place in places:
                 rows = [draft for draft in self.drafts if place.block.name in draft.blocks]
-                if any(name in draft.values for draft in rows):
+                if any(name in draft.values and name not in draft.apart for draft in rows):
                     continue
+                if place in self.scope.again or not rows or name in inner:
+                    continue  # said already
                 message = f"`{name}` is bound and not part of the pattern"
                 hint = f"no operand leads from `{self.scope.output.name.text}` to it"
                 span = place.bind.outs[place.position].span
-                self.findings.error("QP116", span, message, hint=hint)
+                unused = self.excused.unused(name, self._lacks(place.block))
+                unused.error("QP116", span, message, hint=hint)
 
-    def _form(self, label: str | None, drafts: list[Draft]) -> None:
+    def _inner(self) -> frozenset[str]:
+        """The names that only lead to others that are not part of the pattern: those are said."""
+        values = {
+            name: tuple(place.bind.value for place in places)
+            for name, places in self.scope.places.items()
+        }
+        led = reached(values, [self.scope.output.name.text])
+        return reached(values, self.scope.apart) - led - set(self.scope.apart)
+
+    def _lacks(self, block: Block, inner: bool = False) -> bool:
+        """Whether something broken may have been part of the rows that have the block, or, with
+        `inner`, of any within it."""
+        return self.excused.lacks_blocks or any(
+            lacks_structure(each.statements)
+            for each in self.scope.root.all()
+            if inner or not exclude(each, block)
+        )
+
+    def _form(self, form: Block, drafts: list[Draft]) -> None:
+        label, lacks = form.label, self._lacks(form)
         used = {name for draft in drafts for name in draft.values}
         where = f" in form `{label}`" if label is not None else ""
         for port in self.node.ports:
             if port.name.text not in used and not port.maybe:
                 message = f"port `{port.name.text}` is not used{where}"
                 near = did_you_mean(port.name.text, used - set(self.scope.inputs))
-                self.findings.error("QP111", port.name.span, message, hint=near)
-                return
+                unused = self.excused.unused(port.name.text, lacks)
+                unused.error("QP111", port.name.span, message, hint=near)
         for draft in drafts:
-            self._row(draft, where)
+            self._row(draft, where, used)
 
-    def _row(self, draft: Draft, where: str) -> None:
+    def _row(self, draft: Draft, where: str, used: set[str]) -> None:
         root = draft.nodes[draft.root]
+        if draft.root in draft.faulty or self.excused.lacks_blocks:
+            return
         output = self.node.output
         place = self.scope.places[output.name.text][0]
         if isinstance(root, ir.Call) and (root.operator in TUPLE_RESULTS) != output.many:
@@ -79,8 +108,10 @@ class RowChecks:
             self._no_call(place.bind)
             return
         for port in self.node.ports:
-            if port.name.text in draft.values or port.maybe:
+            name = port.name.text
+            if name in draft.values or port.maybe or name not in used:
                 continue
+            self.excused.absent.add(name)
             message = f"port `{port.name.text}` is absent in some rows{where}"
             hint = f"declare it `{port.name.text}: …?` if it may be"
             self.findings.error("QP111", port.name.span, message, hint=hint)
@@ -99,4 +130,6 @@ class RowChecks:
                 known = {n for draft in self.drafts for n in draft.values} - set(self.scope.inputs)
                 hint = did_you_mean(port.name.text, known)
                 message = f"port `{port.name.text}` is not used"
-                self.findings.error("QP111", port.name.span, message, hint=hint)
+                self.excused.unused(port.name.text).error(
+                    "QP111", port.name.span, message, hint=hint
+                )

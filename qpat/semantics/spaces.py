@@ -146,6 +146,24 @@ def _call_edges(draft: Draft, index: int, call: ir.Call, kinds: _Kinds) -> Itera
         yield from (_Edge(start, index, step) for start in starts)
 
 
+def doubtful_nodes(draft: Draft) -> frozenset[int]:
+    """The nodes whose space a fault keeps from being known: what is faulty, the operands of faulty
+    calls, and all that shares a space with them or might."""
+    found = set(draft.faulty)
+    for index in draft.faulty:
+        node = draft.nodes[index]
+        found |= set(node.operands) if isinstance(node, ir.Call) else set()
+    any_kind = _Kinds(frozenset(), frozenset(range(len(draft.nodes))))
+    pairs = [(edge.start, edge.end) for edge in _edges(draft, any_kind)] if found else []
+    size = 0
+    while len(found) > size:
+        size = len(found)
+        for pair in (*pairs, *reversed(pairs)):
+            if not found.isdisjoint(pair):
+                found.update(pair)
+    return frozenset(found)
+
+
 def _components(count: int, edges: Iterable[_Edge]) -> list[int]:
     """For each node the smallest node it shares a space with."""
     parent = list(range(count))
@@ -269,6 +287,8 @@ def _check_role(
         )
         findings.error("QP107", use.span, message, hint=hint)
     elif tensor is not None and component[tensor] != component[draft.values[use.name]]:
+        if not doubtful_nodes(draft).isdisjoint((tensor, draft.values[use.name])):
+            return
         message = (
             f"operand `{operand}` of `{call.operator}` belongs to {said}, which is not `{use.name}`"
         )

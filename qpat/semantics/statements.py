@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from qpat.diagnostics import Findings, Label, did_you_mean, renamed, respelt
 from qpat.semantics import ir
+from qpat.semantics.excused import Excused, certain
 from qpat.semantics.expressions import Lowering
 from qpat.semantics.fixes import without_statement
 from qpat.semantics.functions import RESULTS
@@ -30,6 +31,8 @@ class Statements:
         findings: Findings,
         interface: Interface,
         fillings: Collection[Filling],
+        excused: Excused,
+        declared: frozenset[str],
         outer: Statements | None = None,
     ) -> None:
         self.pattern = pattern
@@ -37,12 +40,16 @@ class Statements:
         self.block = block
         self.meant: Span | None = outer.meant if outer is not None else None
         self.params: dict[str, Span] = dict(outer.params) if outer is not None else {}
-        self.lowering = Lowering(names_of(pattern, rows, fillings), findings, interface)
+        self.excused = excused
+        names = names_of(pattern, rows, fillings)
+        known = certain(pattern) - excused.absent, declared
+        self.lowering = Lowering(names, findings, interface, excused, *known)
         if outer is not None:
             self.lowering.locals.update(outer.lowering.locals)
             self.lowering.filled.update(outer.lowering.filled)
 
     def lower(self, statement: tree.Statement) -> list[ir.Statement]:
+        self.excused.lacks_guards = False
         match statement:
             case tree.Where():
                 return [self._where(statement)]
@@ -56,6 +63,8 @@ class Statements:
                 return [self._meaning(statement)]
             case tree.Bind() | tree.Form() | tree.Use() | tree.Option() | tree.Inlined():
                 pass  # structure, expanded into rows or looked at before
+            case tree.Broken():
+                pass  # said already
         return []
 
     def take(self, inner: Statements) -> None:
@@ -66,8 +75,10 @@ class Statements:
         self.lowering.filled.update(inner.lowering.filled)
 
     def _where(self, node: tree.Where) -> ir.Where:
+        before = len(self.findings.diagnostics)
         condition = self.lowering.lower(node.condition)
-        if condition.kind not in (ir.Kind.BOOL, ir.Kind.ANY):
+        is_fine = len(self.findings.diagnostics) == before
+        if is_fine and condition.kind not in (ir.Kind.BOOL, ir.Kind.ANY):
             message = "a condition is wanted here, something that holds or does not"
             self.findings.error("QP138", node.condition.span, message)
         words = " ".join(node.condition.span.text.split())
@@ -103,20 +114,26 @@ class Statements:
 
     def _fill(self, node: tree.Let, slot: tree.Identifier) -> list[ir.Statement]:
         name = node.name.text
+        if slot.text not in _SLOTS:
+            message = f"`{slot.text}` cannot be filled"
+            near = did_you_mean(slot.text, _SLOTS) or f"what can be is {', '.join(_SLOTS)}"
+            word = respelt(slot.span, slot.text, _SLOTS, ("qparams", "range"))
+            self.findings.error("QP106", slot.span, message, hint=near, fix=word)
+            self.excused.lacks_fills = True
+            return []
         if name not in self.lowering.names.values:
-            hint = did_you_mean(name, self.lowering.names.values)
-            fix = renamed(node.name.span, name, self.lowering.names.values)
-            message = f"`{name}` is not known here"
-            self.findings.error("QP130", node.name.span, message, hint=hint, fix=fix)
+            self.excused.lacks_fills = True
+            if name not in self.lowering.declared:
+                hint = did_you_mean(name, self.lowering.names.values)
+                fix = renamed(node.name.span, name, self.lowering.names.values)
+                message = f"`{name}` is not known here"
+                unknown = self.excused.unknown(name)
+                unknown.error("QP130", node.name.span, message, hint=hint, fix=fix)
+            elif not isinstance(node.value, tree.Raw):
+                self.lowering.lower(node.value)
             return []
         if slot.text == "qparams" and isinstance(node.value, tree.Raw):
             return [ir.Fill(name, "raw", None, node.span, self.block)]
-        if slot.text not in _SLOTS:
-            message = f"`{slot.text}` cannot be filled"
-            hint = did_you_mean(slot.text, _SLOTS) or f"what can be is {', '.join(_SLOTS)}"
-            fix = respelt(slot.span, slot.text, _SLOTS, ("qparams", "range"))
-            self.findings.error("QP106", slot.span, message, hint=hint, fix=fix)
-            return []
         value = self.lowering.lower(node.value)
         self._check_fill(node, slot, value)
         return [ir.Fill(name, slot.text, value, node.span, self.block)]
@@ -129,10 +146,11 @@ class Statements:
             self.findings.error("QP138", node.value.span, message)
         filled = ("scale", "zero_point") if slot.text == "qparams" else (slot.text,)
         for each in filled:
+            is_open = each == "range" or (name, each) in self.lowering.names.open
             if (name, each) in self.lowering.filled:
                 message = f"`{name}.{each}` is filled twice"
                 self.findings.error("QP117", node.span, message)
-            elif each != "range" and (name, each) not in self.lowering.names.open:
+            elif not is_open and not self.excused.lacks_forms:
                 message = f"`{name}.{each}` is bound by the structure in every row"
                 fix = without_statement(node.span)
                 self.findings.error("QP144", node.span, message, hint="leave this out", fix=fix)
@@ -193,9 +211,12 @@ class Statements:
     def _inherit(self, name: tree.Identifier) -> ir.Inherit:
         ports = {port.name.text: port for port in (*self.pattern.ports, self.pattern.output)}
         if name.text not in ports:
+            self.excused.lacks_fills = True
+            is_bound = name.text in self.lowering.declared
+            findings = self.findings if is_bound else self.excused.unknown(name.text)
             message = f"`{name.text}` is no port; only a port's parameters can be inherited"
             hint, fix = did_you_mean(name.text, ports), renamed(name.span, name.text, ports)
-            self.findings.error("QP110", name.span, message, hint=hint, fix=fix)
+            findings.error("QP110", name.span, message, hint=hint, fix=fix)
         port = ports.get(name.text)
         return ir.Inherit(name.text, port is not None and port.many, name.span, self.block)
 

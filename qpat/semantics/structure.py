@@ -24,8 +24,9 @@ def expand(scope: Scope, findings: Findings) -> list[Draft]:
         drafts.append(_RowBuilder(scope, choices, findings).build())
         if len(drafts) > MOST_ROWS:
             _report_too_many(scope, choices, findings)
+            scope.excused.lacks_rows = True
             return drafts
-        if findings.failed or not choices.advance():
+        if not choices.advance():
             return drafts
 
 
@@ -86,7 +87,11 @@ class _RowBuilder:
         if self.scope.root.forms:
             self.pick(self.scope.root)
         output = self.scope.output.name
-        self.draft.root = self.value(output.text, output.span)
+        is_bound = output.text in self.scope.places
+        self.draft.root = (
+            self.value(output.text, output.span) if is_bound else self.nothing(output.span)
+        )
+        self._look_apart()
         self.finish_blocks(self.scope.root)
         for use in self.draft.slot_uses:
             if use.name not in self.draft.values:
@@ -94,11 +99,26 @@ class _RowBuilder:
         return self.draft
 
     def _report_outside(self, use: SlotUse) -> None:
+        if use.name in self.scope.places or use.name in self.scope.inputs:
+            return  # what keeps it out of the structure is said
         message = f"`{use.name}` is not part of the pattern, so it has no {use.slot}"
         known = list(self.draft.values)
         hint = did_you_mean(use.name, known) or "a slot is that of a tensor in the structure"
         fix = renamed(use.span.first(len(use.name)), use.name, known)
-        self.findings.error("QP110", use.span, message, hint=hint, fix=fix)
+        unknown = self.scope.excused.unknown(use.name, in_structure=True)
+        unknown.error("QP110", use.span, message, hint=hint, fix=fix)
+
+    def _look_apart(self) -> None:
+        """Looks at what the output is not made of: that is reported, and so are faults in it."""
+        before = set(self.draft.values)
+        for name in self.scope.apart:
+            place = next((p for p in self.scope.places[name] if self._fits(p.block)), None)
+            if place is not None:
+                self.value(name, place.bind.outs[place.position].span)
+        for place in self.scope.again:
+            if self._fits(place.block):
+                self.structure(place.bind.value)
+        self.draft.apart = set(self.draft.values) - before - set(self.scope.inputs)
 
     # ---- blocks ----
     def pick(self, owner: Block) -> None:
@@ -137,12 +157,14 @@ class _RowBuilder:
 
     def _report_unbound(self, name: str, span: Span) -> None:
         labels = ", ".join(f"`{label}`" for label in self.draft.picked.values())
+        is_doubtful = self.scope.excused.lacks_structure
+        unknown = self.scope.excused.unknown(name, in_structure=True, is_doubtful=is_doubtful)
         if name == self.scope.output.name.text:
             message = f"the output `{name}` is not bound in form {labels}"
-            self.findings.error("QP111", span, message, hint=f"write `{name} = …`")
+            unknown.error("QP111", span, message, hint=f"write `{name} = …`")
             return
         message = f"`{name}` is not bound in form {labels}"
-        self.findings.error("QP110", span, message, hint="bind it in every form")
+        unknown.error("QP110", span, message, hint="bind it in every form")
 
     def _fits(self, block: Block) -> bool:
         return all(self.draft.picked.get(owner, label) == label for owner, label in block.picks)
@@ -153,19 +175,31 @@ class _RowBuilder:
         if name in self.draft.values:
             return self.draft.values[name]
         if name in self.open:
-            self.findings.error("QP112", span, f"`{name}` is defined by itself")
-            return self.add(ir.Input(name, ir.Constness.ANY, span))
+            if name not in self.scope.excused:
+                self.findings.error("QP112", span, f"`{name}` is defined by itself")
+            return self.stand_in(span)
         if name in self.scope.places:
             place = self.place(name, span)
-            return self.leaf(None, ir.Constness.ANY, span) if place is None else self.bind(place)
+            return self.nothing(span) if place is None else self.bind(place)
         if name in self.scope.inputs or name in self.scope.constants:
             return self.leaf(name, ir.Constness.ANY, span)
         known = [*self.scope.places, *self.scope.inputs]
         hint = did_you_mean(name, known) or "bind it with `=`, or name it among the ports"
         fix = renamed(span, name, known, self.open)
         message = f"`{name}` is neither bound nor a port"
-        self.findings.error("QP110", span, message, hint=hint, fix=fix)
-        return self.leaf(name, ir.Constness.ANY, span)
+        unknown = self.scope.excused.unknown(name, in_structure=True)
+        unknown.error("QP110", span, message, hint=hint, fix=fix)
+        return self.nothing(span)
+
+    def stand_in(self, span: Span) -> int:
+        """In the place of a value that a fault keeps from being known: any name may belong here."""
+        self.scope.excused.lacks_uses = True
+        return self.nothing(span)
+
+    def nothing(self, span: Span) -> int:
+        index = self.add(ir.Input(None, ir.Constness.ANY, span))
+        self.draft.faulty.add(index)
+        return index
 
     def bind(self, place: Place) -> int:
         outs = place.bind.outs
@@ -204,7 +238,7 @@ class _RowBuilder:
         if name in self.scope.places:
             message = f"`{name}` is bound to an operator and cannot be a constant"
             self.findings.error("QP113", span, message)
-            return self.add(ir.Input(None, constness, span))
+            return self.stand_in(span)
         port = self.scope.inputs.get(name)
         if port is not None and port.many:
             message = f"`{name}...` is many tensors; one value is wanted here"
@@ -321,8 +355,7 @@ class _RowBuilder:
         value, _ = self.structure(node.value)
         inner = self.draft.nodes[value]
         gives_one = isinstance(inner, ir.Call) and inner.operator not in TUPLE_RESULTS
-        unknown = isinstance(inner, ir.Call) and operator(inner.operator) is None
-        if (gives_one and not unknown) or isinstance(inner, ir.Literal):
+        if (gives_one or isinstance(inner, ir.Literal)) and value not in self.draft.faulty:
             message = "only a tuple has fields, and this is one value"
             self.findings.error("QP114", node.value.span, message)
         self._check_field(inner, node.index, node.span)
@@ -344,6 +377,7 @@ class _RowBuilder:
         for element in node.elements:
             if isinstance(element, tree.Repeat):
                 report_unbuilt(self.findings, element.span, "`...` beside other fields of a tuple")
+                self.scope.excused.lacks_uses = True
             elif isinstance(element, tree.Slot):
                 elements.append(self.slot(element))
             else:
@@ -367,7 +401,10 @@ class _RowBuilder:
         bare = isinstance(element, tree.Leaf) and repeat.count is None and len(node.elements) == 1
         if not bare:
             report_unbuilt(self.findings, repeat.span, "a structured repeat in a tuple")
-            return self.add(ir.Tuple((), node.span))
+            self.scope.excused.lacks_uses = True
+            index = self.add(ir.Tuple((), node.span))
+            self.draft.faulty.add(index)
+            return index
         assert isinstance(element, tree.Leaf)
         port = self.scope.inputs.get(element.name)
         if port is None or not port.many:
@@ -387,7 +424,7 @@ class _RowBuilder:
             first, last = node.operators[0].span, node.operators[-1].span
             name = node.operators[self.choices.pick(len(node.operators), first.to(last))]
         signature = operator(name.text)
-        if "$" in name.text or (signature is None and not self.scope.is_whole):
+        if name.text in self.scope.excused.lost or "$" in name.text:
             return self.unknown_call(node, name.text)
         if signature is None:
             hint = _FROM_PYTHON.get(name.text.rsplit(".", 1)[-1])
@@ -402,7 +439,9 @@ class _RowBuilder:
         """Goes on behind an unknown operator, so that faults in its operands are reported too."""
         given = [a for a in node.arguments if not isinstance(a, tree.NO_VALUE)]
         operands = [self.structure(argument)[0] for argument in given]
-        return self.add(ir.Call(name, tuple(operands), (), node.span))
+        index = self.add(ir.Call(name, tuple(operands), (), node.span))
+        self.draft.faulty.add(index)
+        return index
 
     def composite(self, node: tree.CompositeCall) -> int:
         """`composite "npu.conv2d"(a, b)`; `(..)` for any operands."""

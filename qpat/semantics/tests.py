@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from qpat.diagnostics import Findings, did_you_mean
 from qpat.records import replace
 from qpat.semantics import ir
+from qpat.semantics.excused import Excused, LostItems
 from qpat.semantics.expressions import Lowering
 from qpat.semantics.names import NO_NAMES, Interface
 from qpat.syntax import tree
@@ -17,6 +18,7 @@ def lower_tests(
     patterns: Mapping[str, ir.Pattern],
     names: Iterable[str],
     interface: Interface,
+    lost: LostItems,
     findings: Findings,
 ) -> tuple[ir.Test, ...]:
     """The tests of a file. `names` are those of all patterns, `patterns` those without faults."""
@@ -29,21 +31,29 @@ def lower_tests(
         expectations: list[ir.Expectation] = []
         for node in test.expectations:
             name = node.pattern.text
-            if name not in known:
+            if name in lost.patterns:
+                pass  # it does not parse, and that is said
+            elif name not in known:
                 message = f"no pattern `{name}` in this file"
                 near = did_you_mean(name, known)
                 findings.error("QP159", node.pattern.span, message, hint=near)
             elif name in patterns:
-                expectations.append(_expectation(node, patterns[name], interface, findings))
+                expectations.append(_expectation(node, patterns[name], interface, lost, findings))
         lowered.append(ir.Test(test.name.text, test.relay.span, tuple(expectations), test.span))
     return tuple(lowered)
 
 
 def _expectation(
-    node: tree.Expectation, pattern: ir.Pattern, interface: Interface, findings: Findings
+    node: tree.Expectation,
+    pattern: ir.Pattern,
+    interface: Interface,
+    lost: LostItems,
+    findings: Findings,
 ) -> ir.Expectation:
-    lowering = _lowering(pattern, interface, findings)
+    excused = Excused(lost)
+    lowering = _lowering(pattern, interface, excused, findings)
     conditions = tuple(lowering.lower(condition) for condition in node.conditions)
+    excused.report(findings, ())
     for condition in conditions:
         if condition.kind not in (ir.Kind.BOOL, ir.Kind.ANY):
             message = "a condition is wanted here, something that holds or does not"
@@ -52,7 +62,9 @@ def _expectation(
     return ir.Expectation(pattern.name, refused, conditions, node.span)
 
 
-def _lowering(pattern: ir.Pattern, interface: Interface, findings: Findings) -> Lowering:
+def _lowering(
+    pattern: ir.Pattern, interface: Interface, excused: Excused, findings: Findings
+) -> Lowering:
     """What a condition can read: the tensors of the record and its parameters."""
     ports = frozenset(port.name for port in pattern.ports)
     names = replace(
@@ -63,7 +75,7 @@ def _lowering(pattern: ir.Pattern, interface: Interface, findings: Findings) -> 
         constants=ports,
         forms=tuple(dict.fromkeys(row.form for row in pattern.rows if row.form is not None)),
     )
-    lowering = Lowering(names, findings, interface)
+    lowering = Lowering(names, findings, interface, excused)
     for statement in pattern.statements:
         if isinstance(statement, ir.Param):
             kind = statement.value.kind if len(statement.names) == 1 else ir.Kind.ANY

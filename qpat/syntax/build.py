@@ -5,6 +5,7 @@ Lark's own Transformer would call them too, and wraps each call, which takes as 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from lark import Token, Tree
@@ -23,11 +24,23 @@ def _number(text: str) -> int | float:
 
 
 class TreeBuilder:
-    """Builds tree.* nodes bottom up. `comments` are those of the whole text, in order of place."""
+    """Builds tree.* nodes bottom up. `comments` are those of the whole text, in order of place.
 
-    def __init__(self, source: Source, comments: list[tree.Text]) -> None:
+    Where a piece of the text is parsed by itself, it begins at `offset`; `broken` is what is left
+    out of it, and is put into the blocks and families around it.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        comments: list[tree.Text],
+        offset: int = 0,
+        broken: Iterable[tree.Broken] = (),
+    ) -> None:
         self.source = source
         self.comments = comments
+        self.offset = offset
+        self.broken = list(broken)
         self.docs = {
             comment.span.line: comment.text[3:].strip()
             for comment in comments
@@ -57,11 +70,24 @@ class TreeBuilder:
     def _span(self, meta: Meta) -> Span:
         if meta.empty:
             return Span(self.source, 0, 0)
-        return Span(self.source, meta.start_pos, meta.end_pos)
+        return self._place(meta.start_pos, meta.end_pos)
 
     def _token_span(self, token: Token) -> Span:
         assert token.start_pos is not None and token.end_pos is not None
-        return Span(self.source, token.start_pos, token.end_pos)
+        return self._place(token.start_pos, token.end_pos)
+
+    def _place(self, start: int, end: int) -> Span:
+        # Brackets that are added behind the text, so that it parses, are no part of it.
+        last = len(self.source.text)
+        return Span(self.source, start + self.offset, min(end + self.offset, last))
+
+    def _with_broken(self, children: Iterable[Any], span: Span) -> tuple[Any, ...]:
+        """The children, and between them what is broken inside of the span."""
+        mine = [b for b in self.broken if span.start <= b.span.start and b.span.end <= span.end]
+        if not mine:
+            return tuple(children)
+        self.broken = [each for each in self.broken if each not in mine]
+        return tuple(sorted((*children, *mine), key=lambda child: child.span.start))
 
     # ---- tokens ----
     def NAME(self, token: Token) -> tree.Identifier:
@@ -79,7 +105,7 @@ class TreeBuilder:
     # ---- items ----
     def start(self, meta: Meta, children: list[Any]) -> tree.File:
         whole = Span(self.source, 0, len(self.source.text))
-        return tree.File(whole, tuple(children), tuple(self.comments))
+        return tree.File(whole, self._with_broken(children, whole), tuple(self.comments))
 
     def compiler(self, meta: Meta, children: list[Any]) -> tree.Compiler:
         return tree.Compiler(self._span(meta), *children)
@@ -108,7 +134,8 @@ class TreeBuilder:
 
     def for_items(self, meta: Meta, children: list[Any]) -> tree.Family:
         names, values, *items = children
-        return tree.Family(self._span(meta), names, values, tuple(items))
+        span = self._span(meta)
+        return tree.Family(span, names, values, self._with_broken(items, span))
 
     def test(self, meta: Meta, children: list[Any]) -> tree.Test:
         name, relay, *expectations = children
@@ -187,7 +214,8 @@ class TreeBuilder:
 
     # ---- statements ----
     def block(self, meta: Meta, children: list[Any]) -> tree.Block:
-        return tree.Block(self._span(meta), tuple(children))
+        span = self._span(meta)
+        return tree.Block(span, self._with_broken(children, span))
 
     def bind(self, meta: Meta, children: list[Any]) -> tree.Bind:
         return tree.Bind(self._span(meta), *children)

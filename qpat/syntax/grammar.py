@@ -19,6 +19,7 @@ from lark import Lark
 from qpat.resources import grammar_text
 
 _LONGEST_HEAD = 100
+_STARTS = ["start", "block"]  # blocks, too, are parsed by themselves behind a syntax error
 
 
 @cache
@@ -35,7 +36,7 @@ def _cache_file(text: str) -> Path:
     if not os.path.isabs(base):  # which XDG's rules want
         base = os.path.expanduser("~/.cache")
     versions = f"{lark.__version__} {sys.implementation.cache_tag} {sys.version_info[:2]}"
-    key = hashlib.sha256(f"{versions}\n{text}".encode()).hexdigest()
+    key = hashlib.sha256(f"{versions}\n{_STARTS}\n{text}".encode()).hexdigest()
     return Path(base, "qpat", f"grammar-{key[:16]}.lark")
 
 
@@ -56,7 +57,13 @@ def _kept(path: Path) -> Lark | None:
 
 
 def _made(text: str, path: Path) -> Lark:
-    made = Lark(text, parser="lalr", propagate_positions=True, maybe_placeholders=True)
+    made = Lark(
+        text,
+        parser="lalr",
+        start=_STARTS,
+        propagate_positions=True,
+        maybe_placeholders=True,
+    )
     from qpat.files import replace_file
 
     buffer = io.BytesIO()

@@ -6,11 +6,13 @@ import math
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain, islice
 
-from lark import Token
+from lark import Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from qpat.diagnostics import (
+    MOST_REPORTS,
     Diagnostic,
     Fix,
     Label,
@@ -23,6 +25,8 @@ from qpat.source import Source, Span
 from qpat.syntax import tree
 from qpat.syntax.build import TreeBuilder
 from qpat.syntax.grammar import grammar
+from qpat.syntax.tokens import Token as Word
+from qpat.syntax.tokens import tokens_of
 
 # What to call a terminal that is not written as it is named.
 _TERMINALS = {
@@ -39,9 +43,9 @@ _TERMINALS = {
     "$END": "the end of the file",
 }
 ITEMS = ("compiler", "import", "option", "extern", "fragment", "pattern", "for", "test")
-_STATEMENTS = ("form", "where", "let", "param", "inherit", "use", "meaning", "option")
+STATEMENTS = ("form", "where", "let", "param", "inherit", "use", "meaning", "option")
 _MANY = 6  # a longer list of expected words is no help to anybody
-_COMMENT_OR_STRING = re.compile(r'"""(?:.|\n)*?"""|"[^"\n]*"|//[^\n]*')
+_COMMENT_OR_STRING = re.compile(r'"""(?:.|\n)*?"""|"[^"\n]*"?|//[^\n]*')
 # What these mean in other languages is written so in this one.
 _ELSEWHERE = {
     "#": "a comment begins with `//`",
@@ -51,24 +55,45 @@ _ELSEWHERE = {
     ";": "nothing is needed between two statements",
     "^": "a power is `**`",
 }
+# Words that other languages begin a statement with, or go on with behind a value.
+_FOREIGN = {
+    "assert": 'what must hold is `where … else "reason"`',
+    "def": "a pattern is `pattern name(x: int8) -> y: int8 { … }`",
+    "if": "`if` is part of an expression: `param k = if c then a else b`",
+    "is": "write `==`",
+    "require": 'what must hold is `where … else "reason"`',
+    "return": "bind the output by its name: `y = …`",
+    "unless": 'what must hold is `where not … else "reason"`',
+    "when": 'what must hold is `where … else "reason"`',
+}
 _INSTEAD = {"#": "//", "&": "and", "|": "or", "!": "not", ";": "", "^": "**"}
-_NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_NUMBER = re.compile(r"(?:(?<![\w.])|(?<=\.\.))\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _LONGEST_NUMBER = 40
 _CLOSES = {"(": ")", "[": "]", "{": "}"}
+_DEEPEST = 200  # brackets in brackets that are still told apart
 
 
 def parse(source: Source) -> tree.File:
     """The syntax tree of a source. Raises QpatError with the place and words of a syntax error."""
-    faults = [*_control_characters(source), *_numbers(source)]
-    if faults:
+    if faults := letter_faults(source):
         raise QpatError(faults)
     try:
-        parsed = grammar().parse(source.text)
-        return TreeBuilder(source, _comments(source)).transform(parsed)
+        return TreeBuilder(source, comments(source)).transform(lark_tree(source.text))
     except UnexpectedInput as error:
-        raise QpatError([_syntax_error(source, error)]) from None
+        raise QpatError([syntax_error(source, error)]) from None
     except RecursionError:
         raise too_deep(source) from None
+
+
+def lark_tree(text: str, rule: str = "start") -> Tree[Token]:
+    """What lark makes of a text (`rule` may be "block", too). Raises UnexpectedInput."""
+    return grammar().parse(text, start=rule)
+
+
+def letter_faults(source: Source) -> list[Diagnostic]:
+    """What is wrong with characters and numbers wherever they stand, as far as it is shown."""
+    found = chain(_control_characters(source), _numbers(source))
+    return sorted(islice(found, MOST_REPORTS + 1), key=Diagnostic.sort_key)
 
 
 def too_deep(source: Source) -> QpatError:
@@ -106,7 +131,7 @@ def blanked(source: Source) -> str:
     return _COMMENT_OR_STRING.sub(blanks, source.text)
 
 
-def _comments(source: Source) -> list[tree.Text]:
+def comments(source: Source) -> list[tree.Text]:
     found = _COMMENT_OR_STRING.finditer(source.text)
     spans = (Span(source, *match.span()) for match in found if match[0].startswith("//"))
     return [tree.Text(span, span.text) for span in spans]
@@ -115,12 +140,18 @@ def _comments(source: Source) -> list[tree.Text]:
 # ---- wording -----------------------------------------------------------------
 
 
-def _syntax_error(source: Source, error: UnexpectedInput) -> Diagnostic:
+def syntax_error(source: Source, error: UnexpectedInput, piece: Span | None = None) -> Diagnostic:
+    """What is wrong, in words. `piece` is the part of the source that was parsed by itself."""
     if isinstance(error, UnexpectedCharacters):
         return _unexpected_character(source, error)
     assert isinstance(error, UnexpectedToken)
-    if error.token.type == "$END":
-        return _unexpected_end(source, error)
+    whole = piece or Span(source, 0, len(source.text))
+    end = whole.end if error.token.type == "$END" else min(whole.end, error.token.start_pos or 0)
+    opener = _unclosed(whole, end)
+    if opener is not None:
+        return not_closed(opener)
+    if end == whole.end:
+        return _incomplete(whole, error)
     return _unexpected_token(source, error)
 
 
@@ -161,22 +192,20 @@ def _instead(span: Span) -> Fix | None:
     return Fix(Span(span.source, span.start, end), word)
 
 
-def _unexpected_end(source: Source, error: UnexpectedToken) -> Diagnostic:
-    end = len(blanked(source).rstrip())
-    span = Span(source, max(0, end - 1), end)
-    opener = _unclosed(source, end)
-    if opener is None:
-        message = "the file ends in the middle of something"
-        return Diagnostic("QP003", message, span, hint=_expected(_accepted(error)))
-    return _not_closed(source, opener, span, "the file ends")
+def _incomplete(piece: Span, error: UnexpectedToken) -> Diagnostic:
+    end = piece.start + len(blanked(piece.source)[piece.start : piece.end].rstrip())
+    span = Span(piece.source, max(0, end - 1), end)
+    what = "the file" if piece.end == len(piece.source.text) else "this"
+    message = f"{what} ends in the middle of something"
+    return Diagnostic("QP003", message, span, hint=_expected(_accepted(error)))
 
 
-def _not_closed(source: Source, opener: int, span: Span, what: str) -> Diagnostic:
-    character = source.text[opener]
-    label = Label(Span(source, opener, opener + 1), f"this `{character}` is not closed")
-    hint = f"write `{_CLOSES[character]}` where it ends"
-    message = f"{what} before `{_CLOSES[character]}`"
-    return Diagnostic("QP003", message, span, hint=hint, others=(label,))
+def not_closed(opener: Span, behind: Span | None = None) -> Diagnostic:
+    """What is said of a bracket without a partner; `behind` is what begins where that should be."""
+    hint = f"write `{_CLOSES[opener.text]}` where it ends"
+    message = f"this `{opener.text}` is not closed"
+    others = (Label(behind, f"a `{behind.text}` begins here"),) if behind is not None else ()
+    return Diagnostic("QP003", message, opener, hint=hint, others=others)
 
 
 def _accepted(error: UnexpectedToken) -> set[str]:
@@ -184,15 +213,20 @@ def _accepted(error: UnexpectedToken) -> set[str]:
     return set(error.accepts or error.expected)
 
 
-def _unclosed(source: Source, end: int) -> int | None:
-    """Offset of the innermost bracket that is still open at `end`."""
-    open_at: list[int] = []
-    for offset, character in enumerate(blanked(source)[:end]):
-        if character in _CLOSES:
-            open_at.append(offset)
-        elif character in _CLOSES.values() and open_at:
-            open_at.pop()
-    return open_at[-1] if open_at else None
+def _unclosed(piece: Span, end: int) -> Span | None:
+    """The innermost bracket that stands before `end` and is closed nowhere in the piece."""
+    still_open: list[Word] = []
+    unclosed: list[Word] = []
+    for token in tokens_of(piece.text):
+        if token.text in _CLOSES:
+            still_open.append(token)
+        elif token.text in [_CLOSES[each.text] for each in still_open[-_DEEPEST:]]:
+            while _CLOSES[still_open[-1].text] != token.text:
+                unclosed.append(still_open.pop())
+            still_open.pop()
+    starts = [piece.start + token.start for token in (*unclosed, *still_open)]
+    start = max((start for start in starts if start < end), default=None)
+    return None if start is None else Span(piece.source, start, start + 1)
 
 
 def _unexpected_token(source: Source, error: UnexpectedToken) -> Diagnostic:
@@ -202,17 +236,20 @@ def _unexpected_token(source: Source, error: UnexpectedToken) -> Diagnostic:
     before = error.token_history[-1] if error.token_history else None
     if before is not None and before.start_pos is not None and before.end_pos is not None:
         word = Span(source, before.start_pos, before.end_pos)
-        opener = _unclosed(source, word.start)
-        if before.type == "NAME" and str(before) in ITEMS and opener is not None:
-            return _not_closed(source, opener, word, f"a `{before}` begins")
-        if hint := _misspelt(before, token, expected):
-            message, fix = f"`{before}` starts no statement", respelt(word, before, _STATEMENTS)
-            return Diagnostic("QP001", message, word, hint=hint, fix=fix)
+        if before in _FOREIGN and {"EQUAL", "COMMA"} & expected:
+            message = f"`{before}` cannot stand here"
+            return Diagnostic("QP001", message, word, hint=_FOREIGN[before])
+        for known in (("else",), STATEMENTS) if token.type == "STRING" else (STATEMENTS,):
+            if hint := _misspelt(before, token, expected, known):
+                message, fix = f"`{before}` starts no statement", respelt(word, before, known)
+                return Diagnostic("QP001", message, word, hint=hint, fix=fix)
     message, fix = f"`{_shortened(token)}` cannot stand here", None
     if "COMPILER" in expected:
         fix = respelt(span, str(token), ITEMS)
     elif str(token) == "|" and "OR" in expected:
         fix = _instead(span)
+    elif token.type == "NAME" and expected == {"STRING"}:
+        fix = Fix(span, f'"{token}"')
     return Diagnostic("QP001", message, span, hint=_token_hint(token, expected), fix=fix)
 
 
@@ -223,6 +260,12 @@ def _token_hint(token: Token, expected: set[str]) -> str | None:
         return "compare twice with `and`, or write a range: `k in 1..4`"
     if str(token) == "|" and "OR" in expected:
         return "write `or`"
+    if token.type == "EQUAL" and "COMPARE" in expected:
+        return "two values are compared with `==`"
+    if [_terminal(name) for name in expected] == ["`->`"]:
+        return "name the output: `-> y: int8`"
+    if str(token) == "*" and "UNDERSCORE" in expected:
+        return "any value is `_`"
     is_word = token.type != "NAME" and str(token).isidentifier()
     if is_word and "NAME" in expected:
         return f"`{token}` is a word of the language; take another name"
@@ -234,19 +277,21 @@ def _shortened(token: Token) -> str:
     return first if len(first) <= 40 else f"{first[:39]}…"
 
 
-def _misspelt(before: Token, token: Token, expected: set[str]) -> str | None:
+def _misspelt(
+    before: Token, token: Token, expected: set[str], known: tuple[str, ...]
+) -> str | None:
     """A hint where the word before was taken for a name but looks like a keyword (`wher x > 1`)."""
     if before.type != "NAME" or token.type not in ("NAME", "STRING", "SIGNED", "NUMBER", "INT"):
         return None
     if not {"EQUAL", "COMMA"} & set(expected):
         return None
-    return did_you_mean(str(before), _STATEMENTS)
+    return did_you_mean(str(before), known)
 
 
 def _expected(terminals: set[str]) -> str | None:
     names = set(terminals)
     if "FORM" in names and "WHERE" in names:
-        words = ", ".join(_STATEMENTS)
+        words = ", ".join(STATEMENTS)
         return f"a statement is `name = …`, or starts with one of {words}"
     if {"NAME", "LPAR", "NUMBER"} <= names or {"NAME", "LPAR", "SIGNED"} <= names:
         return "expected a value"

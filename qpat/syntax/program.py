@@ -17,12 +17,10 @@ Opener = Callable[[str], Source]
 
 @dataclass(frozen=True)
 class Program:
-    """A file's tree and the programs it imports, in the order written. `is_whole` is False where
-    a syntax error took something away that others may refer to."""
+    """A file's tree and the programs it imports, in the order written: those that can be read."""
 
     file: tree.File
     imports: tuple[tuple[tree.Import, Program], ...]
-    is_whole: bool
 
 
 def load_program(source: Source, opener: Opener) -> tuple[Program | None, tuple[Diagnostic, ...]]:
@@ -49,7 +47,7 @@ class _Loader:
             nodes = [item for item in file.items if isinstance(item, tree.Import)]
             imported = [(node, self._imported(node, (*above, key))) for node in nodes]
             known = tuple((node, other) for node, other in imported if other is not None)
-            program = Program(file, known, not broken and len(known) == len(nodes))
+            program = Program(file, known)
         self.done[key] = program
         return program
 

@@ -300,6 +300,22 @@ Expression: TypeAlias = (
 # What may stand among the arguments of a call and is no value of the graph.
 NO_VALUE = Slot | Keyword | Rest | Text | ListExpression
 
+
+# ---- what does not parse -----------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Broken(Node):
+    """A statement or an item with a syntax error, which is reported.
+
+    `what` is the keyword it begins with, "bind" for a statement that has none, "" for an item.
+    `names` are those that it probably binds, None where that cannot be told.
+    """
+
+    what: str
+    names: tuple[str, ...] | None
+
+
 # ---- statements --------------------------------------------------------------
 
 
@@ -381,7 +397,7 @@ class Inlined(Node):
 
 
 Statement: TypeAlias = (
-    Bind | Form | Where | Let | Param | Inherit | Use | Meaning | Option | Inlined
+    Bind | Form | Where | Let | Param | Inherit | Use | Meaning | Option | Inlined | Broken
 )
 
 
@@ -501,7 +517,7 @@ class Test(Node):
     expectations: tuple[Expectation, ...]
 
 
-Item: TypeAlias = Compiler | Import | Option | Extern | Fragment | Pattern | Family | Test
+Item: TypeAlias = Compiler | Import | Option | Extern | Fragment | Pattern | Family | Test | Broken
 
 
 @dataclass(frozen=True)

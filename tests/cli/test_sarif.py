@@ -227,7 +227,7 @@ def test_log_of_several_files(
         ("QP004", "missing.qpat"),
         ("QP091", "warned.qpat"),
     ]
-    assert [place.get("region", {}).get("startLine") for _, place in found] == [3, 6, None, None, 4]
+    assert [place.get("region", {}).get("startLine") for _, place in found] == [3, 5, None, None, 4]
 
 
 def test_no_findings_are_a_log_without_results(

@@ -109,13 +109,13 @@ CASES = {
     "QP106 far": (RELU + "let x.shape = 3", None),
     "QP145": ("y = abs(x)\nmeaning y = abss(x)", "y = abs(x)\nmeaning y = abs(x)"),
     "QP110": ("data = nn.relu(x)\ny = clip(dat)", "data = nn.relu(x)\ny = clip(data)"),
-    "QP110 definition": ("data = nn.relu(x)\ny = add(dat, dat)", None),
+    "QP116 definition": ("data = nn.relu(x)\ny = add(dat, dat)", None),
     "QP110 circle": ("data = nn.relu(datx)\ny = clip(data)", None),
     "QP130 None": (RELU + "param k = None", RELU + "param k = none"),
     "QP130": (RELU + "let wide = 1\nparam k = wid", RELU + "let wide = 1\nparam k = wide"),
     "QP130 form": (
-        'form same { y = abs(x) }\nform other { y = exp(x) }\nwhere form == "othre" or rank(x) == 4',
-        'form same { y = abs(x) }\nform other { y = exp(x) }\nwhere form == "other" or rank(x) == 4',
+        'form a { y = abs(x) }\nform other { y = exp(x) }\nwhere form == "othre" or rank(x) == 4',
+        'form a { y = abs(x) }\nform other { y = exp(x) }\nwhere form == "other" or rank(x) == 4',
     ),
     "QP131": (RELU + "where x.dtpye == int8", RELU + "where x.dtype == int8"),
     "QP135": (RELU + "where rnak(x) == 4", RELU + "where rank(x) == 4"),
@@ -297,7 +297,7 @@ def test_fix_whose_words_are_at_fault_is_taken_back() -> None:
 
 def test_family_is_not_mended_for_one_value_and_broken_for_another() -> None:
     text = """compiler "n"
-for op in [nn.max_pool2d, nn.softmax] {
+for op in [nn.softmax, nn.max_pool2d] {
   pattern $op(x) -> y { y = $op(x, axes=1) }
 }
 """
@@ -327,10 +327,8 @@ def test_rest_of_the_file_stays_as_it_is(
     path = tmp_path / "a.qpat"
     path.write_bytes((mark + BROKEN).replace("\n", newline).encode())
     path.chmod(0o640)
-    # What is behind the operator is found once the operator is known.
-    assert run(capsys, "--fix", str(path))[2].startswith(f"{path}: 1 fix made\n")
     status, out, err = run(capsys, "--fix", str(path))
-    assert (status, out, err) == (0, f"{path}: fine\n", f"{path}: 1 fix made\n")
+    assert (status, out, err) == (0, f"{path}: fine\n", f"{path}: 2 fixes made\n")
     assert path.read_bytes() == (mark + FIXED).replace("\n", newline).encode()
     assert path.stat().st_mode & 0o777 == 0o640
     assert [each.name for each in tmp_path.iterdir()] == ["a.qpat"]
@@ -365,8 +363,8 @@ def test_how_many_were_made_and_what_is_left(
     path.write_text(BROKEN + bad)
     status, out, err = run(capsys, "--fix", "--format", "json", str(path))
     assert status == 1 and '"QP131"' in out
-    assert err == f"{path}: 3 fixes made\n"
-    assert "bias_add(x, x) where rnak" in path.read_text()
+    assert err == f"{path}: 4 fixes made\n"
+    assert "bias_add(x, x) where rank" in path.read_text()
     assert "where rank(x) == 4 where x.dtype == int8 where x }" in path.read_text()
 
 

@@ -46,13 +46,14 @@ CASES = {
     "QP001_quotes": pattern(f"{RELU}\nwhere x.dtype == 'int8'"),
     "QP001_two_comparisons": pattern(f"{RELU}\nwhere 1 <= rank(x) <= 4"),
     "QP130_as_in_python": pattern("y = nn.leaky_relu(x)\nwhere True"),
-    "QP001_no_such_character": pattern("# a comment as in Python"),
-    "QP001_brackets": pattern("y = nn.relu(nn.relu(x)\nwhere rank(x) == 4"),
+    "QP001_no_such_character": pattern("# a comment as in Python\n" + RELU),
+    "QP003_brackets": pattern("y = nn.relu(nn.relu(x)\nwhere rank(x) == 4"),
     "QP001_no_string": "compiler npu\npattern p(x: int8) -> y: int8 { y = nn.relu(x) }\n",
     "QP002_string_without_end": pattern('y = nn.max_pool2d(x, layout="NHWC)'),
     "QP003_block_without_end": pattern(RELU).rstrip().rstrip("}"),
     "QP003_middle_of_a_statement": 'compiler "npu"\nimport',
-    "QP003_pattern_without_end": pattern(RELU).rstrip().rstrip("}") + pattern(RELU)[16:],
+    "QP003_pattern_without_end": pattern(RELU).rstrip().rstrip("}")
+    + pattern(RELU).replace("pattern p", "pattern q")[16:],
     "QP006_too_large": pattern(f"{RELU}\nwhere rank(x) <= 1e999"),
     "QP006_no_number": pattern(f"{RELU}\nwhere rank(x) == 0x10"),
     # ---- not built ----
@@ -287,9 +288,10 @@ def test_every_golden_text_has_its_case() -> None:
 
 def test_every_code_of_the_front_end_has_a_case() -> None:
     codes = {c for path in FRONT_END for c in re.findall(r'"(QP\d+)"', path.read_text("utf-8"))}
-    # A circle of imports takes files, and a text that is too deep has no place for it: both have
-    # tests of their own in tests/semantics and tests/syntax.
-    assert codes - {"QP005", "QP152"} == {name.partition("_")[0] for name in CASES}
+    # A circle of imports takes files, a text that is too deep has no place for it, QP007 is said
+    # behind 25 findings: they have tests of their own in tests/semantics, tests/syntax and here.
+    apart = {"QP005", "QP007", "QP152"}
+    assert codes - apart == {name.partition("_")[0] for name in CASES}
 
 
 @pytest.mark.parametrize(

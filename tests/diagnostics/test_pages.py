@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = pages()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What a console block shows is run, but where it takes a TVM that is broken or a Python prompt.
-RUN = ["QP004", "QP005", "QP152", "QP310", "QP311", "QP312", "QP330", "QP331", "QP332"]
+RUN = ["QP004", "QP005", "QP007", "QP152", "QP310", "QP311", "QP312", "QP330", "QP331", "QP332"]
 
 
 def used() -> Iterator[tuple[str, str]]:
@@ -101,7 +101,7 @@ def test_fix_of_an_example_leads_to_a_text_without_errors(about: Page) -> None:
 
 def test_only_what_no_text_can_show_is_shown_as_a_command() -> None:
     others = {each.code for each in PAGES} - {each.code for each in QPAT_PAGES}
-    assert others == {"QP004", "QP005", "QP152"} | {
+    assert others == {"QP004", "QP005", "QP007", "QP152"} | {
         c for c in {p.code for p in PAGES} if c >= "QP300"
     }
     for code in others:
@@ -120,6 +120,8 @@ def test_command_of_a_page_says_what_it_shows(
     chain = "".join(f"  a{i} = nn.relu(a{i + 1})\n" for i in range(3000))
     deep = f'compiler "n"\npattern p(x) -> a0 {{\n{chain}  a3000 = nn.relu(x)\n}}\n'
     (tmp_path / "generated.qpat").write_text(deep)
+    old = "".join(f"pattern p{i}(x: int8) -> y: int8 {{ y = nn.rellu(x) }}\n" for i in range(30))
+    (tmp_path / "old.qpat").write_text(f'compiler "n"\n{old}')
     (tmp_path / "model.pb").write_bytes(b"anything")
     shutil.copy(ROOT / "tests/data/tflite/ds_cnn_kws_dynrange.tflite", tmp_path / "model.tflite")
     for name, other in (("one", "two"), ("two", "one")):

@@ -333,7 +333,7 @@ IMPORT_FAULTS = {
     ),
     "a fault of syntax": (
         {"a": "fragment f(n) { where rank(n == 4 }\n", "main": 'compiler "n"\nimport "a.qpat"\n'},
-        "QP001",
+        "QP003",
     ),
 }
 

@@ -62,7 +62,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> tuple[Load, list[str]]:
 
 
 def tree(parser: Lark) -> Tree[Token]:
-    return parser.parse(TEXT)
+    return parser.parse(TEXT, start="start")
 
 
 WANTED = tree(Lark(grammar_text(), parser="lalr", propagate_positions=True))
@@ -78,7 +78,7 @@ def check(parser: Lark) -> None:
     assert parsed == WANTED
     assert positions(parsed) == positions(WANTED)
     with pytest.raises(Exception, match="(?i)unexpected"):
-        parser.parse("pattern pattern")
+        parser.parse("pattern pattern", start="start")
 
 
 def only(folder: Path) -> Path:
@@ -154,7 +154,7 @@ def test_another_grammar_has_another_file(
     monkeypatch.setattr(module, "grammar_text", lambda: changed)
     parser = run()
     assert len(log) == len(list(cache.iterdir())) == 2
-    parser.parse('compiler "n" muster p(x) -> y { y = abs(x) }')
+    parser.parse('compiler "n" muster p(x) -> y { y = abs(x) }', start="start")
     monkeypatch.undo()
 
 
@@ -246,7 +246,7 @@ _PROCESS = """
 import hashlib, sys
 from qpat.syntax.grammar import grammar
 sys.stdin.read()  # all begin together
-parsed = grammar().parse(open(sys.argv[1], encoding="utf-8").read())
+parsed = grammar().parse(open(sys.argv[1], encoding="utf-8").read(), start="start")
 print(hashlib.sha256(parsed.pretty().encode()).hexdigest())
 """
 
