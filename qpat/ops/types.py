@@ -142,6 +142,14 @@ class Shaped(NamedTuple):
     attribute: str
 
 
+class Padded(NamedTuple):
+    """An attribute has for each dimension of the place how much larger it is in the result: a list
+    of two numbers, before and behind."""
+
+    place: str
+    attribute: str
+
+
 class SameFront(NamedTuple):
     """The result has the dimensions of the place, but for the last."""
 
@@ -162,6 +170,7 @@ ShapeRule: TypeAlias = (
     | AxisOf
     | Permuted
     | Shaped
+    | Padded
     | SameFront
 )
 
@@ -406,8 +415,8 @@ _TYPES: dict[str, Types] = {
     # TVM 0.9 gives int32, later ones the dtype of the sizes in the shape.
     **{name: Types((Among(RESULT, _WIDE),), _REDUCED) for name in ("argmax", "argmin")},
     # ---- moving elements ----
-    "nn.pad": _kept("data", OneRank(("data", RESULT))),
-    "nn.mirror_pad": _kept("data", OneRank(("data", RESULT))),
+    "nn.pad": _kept("data", OneRank(("data", RESULT)), Padded("data", "pad_width")),
+    "nn.mirror_pad": _kept("data", OneRank(("data", RESULT)), Padded("data", "pad_width")),
     "reverse": _kept("data", OneShape(("data", RESULT)), AxisOf("data", "axis")),
     "concatenate": _kept(
         "data", OneRank(("data", RESULT)), Rank(RESULT, 1), AxisOf(RESULT, "axis")

@@ -19,6 +19,7 @@ from qpat.semantics.folding import UNKNOWN, Folding
 from qpat.source import Span
 
 _FLIPPED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_SHORT_PADDING = 3  # so many numbers or fewer may be written for more
 _SCALAR_TYPES = frozenset(["int", "int_or_none", "float", "bool", "str", "dtype"])
 
 
@@ -26,13 +27,14 @@ _SCALAR_TYPES = frozenset(["int", "int_or_none", "float", "bool", "str", "dtype"
 class Conditions:
     """Adds what conditions say to the facts of a row.
 
-    `sizes` are the names that ports give their dimensions. `refusal` is the first condition that is
-    false in this row whatever the graph.
+    `sizes` are the names that ports give their dimensions, `many` the ports that are many tensors.
+    `refusal` is the first condition that is false in this row whatever the graph.
     """
 
     facts: RowFacts
     folding: Folding
     sizes: frozenset[str]
+    many: frozenset[str]
     refusal: Fact | None = None
     _lists: dict[tuple[int, str], list[Fact]] = field(default_factory=dict)
     _elements: set[tuple[int, str, int]] = field(default_factory=set)
@@ -185,10 +187,7 @@ class Conditions:
 
     def _node(self, name: str) -> int | None:
         """The tensor that a name stands for in this row."""
-        index = self.facts.row.values.get(name)
-        if index is None or isinstance(self.facts.row.nodes[index], ir.Elements):
-            return None
-        return index
+        return None if name in self.many else self.facts.row.values.get(name)
 
     def _variable(self, node: ir.Expression) -> Variable | None:
         match node:
@@ -237,6 +236,8 @@ class Conditions:
     def _written(self, index: int, name: str) -> None:
         call = self.facts.row.nodes[index]
         assert isinstance(call, ir.Call)
+        if index in self.facts.row.swaps:
+            return  # where operands change places, so do some attributes
         say = self.facts.constraints.say
         for attribute in call.attributes:
             if attribute.name != name or isinstance(attribute.value, ir.DtypeOf):
@@ -244,6 +245,8 @@ class Conditions:
             where = attribute.span, name, call.operator
             if not isinstance(attribute.value, tuple):
                 say(Fact(("attr", index, name), one_of(attribute.value), *where))
+                continue
+            if name == "padding" and len(attribute.value) <= _SHORT_PADDING:
                 continue
             say(Fact(("length", index, name), one_of(len(attribute.value)), *where))
             for position, value in enumerate(attribute.value):

@@ -177,8 +177,8 @@ def _tail(conflict: Conflict) -> str:
 def _effect(link: Link) -> str:
     """What an operator does between two things that are equal."""
     kind = link.first[0]
-    if kind == "rank" and link.offset:
-        return f"changes the rank by {abs(link.offset)}"
+    if kind in ("rank", "dim") and link.offset:
+        return f"changes the {'size' if kind == 'dim' else 'rank'} by {abs(link.offset)}"
     if kind == "dim" and link.first[2] != link.second[2]:
         return "moves the one to the other"
     return f"keeps the {'size' if kind == 'dim' else kind}"

@@ -117,7 +117,8 @@ def _assume(
         return None
     sizes = {size for port in ports for size in port.shape or () if isinstance(size, str)}
     folding = Folding(facts.row, calls, lets_of(statements, facts.row.blocks))
-    conditions = Conditions(facts, folding, frozenset(sizes))
+    many = frozenset(port.name for port in ports if port.many)
+    conditions = Conditions(facts, folding, frozenset(sizes), many)
     for where in wheres:
         conditions.assume(where.condition)
     conditions.finish()
@@ -195,12 +196,19 @@ def _report_forms(
     ports: tuple[ir.Port, ...],
     findings: Findings,
 ) -> None:
-    """Forms of the pattern itself; those of a fragment may be of use elsewhere."""
+    """Forms of the pattern itself; those of a fragment may be of use elsewhere. A form that the
+    pattern's own conditions rule out (`where form == "other"`) is meant to be."""
     for statement in node.block.statements:
-        if isinstance(statement, tree.Form):
-            mine = [each for each in judged if each.row.form == statement.name.text]
-            if mine and all(each.is_dead for each in mine):
-                _report_dead(mine, ports, findings)
+        if not isinstance(statement, tree.Form):
+            continue
+        mine = [each for each in judged if each.row.form == statement.name.text]
+        if mine and all(_is_at_odds(each, statement.span) for each in mine):
+            _report_dead(mine, ports, findings)
+
+
+def _is_at_odds(judged: _Judged, form: Span) -> bool:
+    refused = () if judged.refusal is None else judged.refusal.facts
+    return bool(judged.conflicts) or any(_within(fact.span, form) for fact in refused)
 
 
 def _report_alternatives(node: tree.Pattern, judged: Sequence[_Judged], findings: Findings) -> None:

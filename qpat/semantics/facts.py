@@ -44,7 +44,7 @@ class SameSizes(NamedTuple):
 
 
 class MovedSize(NamedTuple):
-    """A dimension of one node that is a dimension of another."""
+    """A dimension of one node that is, plus `offset`, a dimension of another."""
 
     first: int
     first_axis: int
@@ -52,6 +52,7 @@ class MovedSize(NamedTuple):
     second_axis: int
     span: Span
     operator: str
+    offset: int = 0
 
 
 class Bound(NamedTuple):
@@ -97,11 +98,11 @@ def port_facts(facts: RowFacts, port: ir.Port) -> None:
     node = facts.row.values.get(port.name)
     if node is None:
         return
-    if port.dtypes:
+    other = facts.row.values.get(port.same_dtype_as or "")
+    if port.dtypes and port.same_dtype_as is None:
         allowed = Allowed(frozenset(port.dtypes))
         facts.constraints.say(Fact(("dtype", node), allowed, port.span, port.name))
-    other = facts.row.values.get(port.same_dtype_as or "")
-    if other is not None:
+    elif other is not None and not port.dtypes:  # `int16 | x.dtype` is neither
         facts.constraints.equate(("dtype", other), ("dtype", node), port.span)
     if port.shape is not None:
         _declared_shape(facts, port, node, port.shape)
@@ -123,7 +124,9 @@ def _declared_shape(
 
 
 def literal_facts(facts: RowFacts, index: int, node: ir.Literal) -> None:
-    """A float dtype rounds a literal, an integer one must hold it as it is."""
+    """A float dtype rounds a literal, an integer one must hold it as it is, or about (`~0.7`)."""
+    if node.about:
+        return
     dtypes = frozenset(dtype for dtype in DTYPES if _holds(dtype, node.value))
     text = node.span.text
     words = "needs a dtype that holds it"

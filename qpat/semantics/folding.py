@@ -72,6 +72,8 @@ class Folding:
             return None
         if name.endswith(".value"):
             return None if self._has(name.removesuffix(".value")) else False
+        if "." in name:
+            return None  # a fact of the target
         return name in (self.row.calls if name in self.calls else self.row.values)
 
     def value(self, expression: ir.Expression) -> object:

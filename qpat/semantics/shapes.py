@@ -51,6 +51,8 @@ def shape_facts(site: Site) -> None:  # noqa: C901 - one case for each kind of r
                 _permuted(site, rule)
             case rules.Shaped():
                 _shaped(site, rule)
+            case rules.Padded():
+                _padded(site, rule)
             case rules.SameFront():
                 _same_sizes(site, (rule.place, RESULT), but_last=True)
 
@@ -182,6 +184,20 @@ def _shaped(site: Site, rule: rules.Shaped) -> None:
             site.facts.sizes.append(fact)
 
 
+def _padded(site: Site, rule: rules.Padded) -> None:
+    attribute = site.attribute(rule.attribute)
+    if attribute is None or not isinstance(attribute.value, tuple):
+        return
+    site.say("rank", rule.place, one_of(len(attribute.value)), attribute.span)
+    (data,) = site.nodes(rule.place)
+    for axis, pair in enumerate(attribute.value):
+        widths = whole_numbers(pair)
+        if widths is not None:
+            ends = (data, axis), (site.index, axis)
+            where = attribute.span, site.call.operator
+            site.facts.moved.append(MovedSize(*ends[0], *ends[1], *where, sum(widths)))
+
+
 def whole_numbers(value: ir.AttributeValue) -> tuple[int, ...] | None:
     """The numbers of a list of whole numbers; None for anything else."""
     if not isinstance(value, tuple):
@@ -290,7 +306,7 @@ def _settle_sizes(facts: RowFacts, ranks: _Ranks) -> None:
         first = _dimension(ranks, moved.first, moved.first_axis)
         second = _dimension(ranks, moved.second, moved.second_axis)
         if first is not None and second is not None:
-            constraints.equate(first, second, moved.span, moved.operator)
+            constraints.equate(first, second, moved.span, moved.operator, offset=moved.offset)
     for fact in facts.sizes:
         _, node, index = fact.variable
         variable = _dimension(ranks, int(node), int(index))

@@ -11,6 +11,7 @@ from tests.ops.typed_calls import Case
 _MATRIX = (2, 4)
 _IMAGE = (1, 4, 8, 8)
 _OUT = ("", "int8", "int16", "int32", "int64", "float32")
+_WIDTHS = ([[0, 0]] * 2, [[1, 0], [2, 1]], [[1, 1]])
 _AXES = (0, 1, 2, -1, -2, -3)
 
 
@@ -135,8 +136,8 @@ CASES: dict[str, Case] = {
     **{name: _unary("data", *_REDUCED) for name in _REDUCTIONS.split()},
     # ---- moving elements ----
     "nn.pad": Case({"data": _MATRIX, "pad_value": ()},
-                   each("pad_width", ([[0, 0]] * rank for rank in (2, 1, 3, 4)))),
-    "nn.mirror_pad": _unary("data", *each("pad_width", ([[0, 0]] * rank for rank in (2, 1, 4)))),
+                   each("pad_width", (*_WIDTHS, [[0, -1]] * 3, [[1, 2]] * 4))),
+    "nn.mirror_pad": _unary("data", *each("pad_width", (*_WIDTHS, [[0, 1]] * 4))),
     "reverse": _unary("data", *each("axis", (0, 1, -1))),
     "concatenate": Case({"data": [_MATRIX, _MATRIX]}, each("axis", _AXES)),
     "stack": Case({"data": [_MATRIX, _MATRIX]}, each("axis", _AXES)),

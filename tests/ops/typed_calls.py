@@ -191,9 +191,15 @@ def written_attributes(call: Typed) -> Iterator[ir.Attribute]:
         value = plain(getattr(call.call.attrs, name))
         if attribute.type == "dtype":
             value = str(value)
-        is_list = isinstance(value, tuple) and all(type(each) is int for each in value)
-        if isinstance(value, bool | int | float | str) or is_list:
+        if isinstance(value, bool | int | float | str) or _is_list(value):
             yield ir.Attribute(name, value, span(400 + index))
+
+
+def _is_list(value: Any) -> bool:
+    """A list of whole numbers, or of lists of them."""
+    if not isinstance(value, tuple):
+        return False
+    return all(type(each) is int or (isinstance(each, tuple) and _is_list(each)) for each in value)
 
 
 def in_order(name: str, operands: Mapping[str, TensorType | list[TensorType]]) -> Operands:

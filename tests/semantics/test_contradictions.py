@@ -250,6 +250,56 @@ def test_odd_expressions_do_no_harm(body: str) -> None:
     assert set(codes(body, "x: int8 [N]")) <= {"QP117", "QP130", "QP138", "QP162", "QP164"}
 
 
+@pytest.mark.parametrize(
+    ("body", "ports", "output"),
+    [
+        ("y = cast(x, dtype=int16)", "x: int16", "y: int8 | x.dtype"),
+        ("ys... = split(x)\nwhere ys.dtype != int8", "x: int8", "ys: int8..."),
+        ("ys... = split(x)\nwhere same(rank(ys))", "x: int8 [N, C]", "ys: int8 [A, B]..."),
+        ("ys... = topk(x, k=1)", "x: int8", "ys: int8 | int32..."),
+        ("y = nn.relu(x)\nwhere target.mcpu?", "x: int8", "y"),
+        ('y = nn.relu(x)\nwhere (target.mcpu ?? "a") == "b"', "x: int8", "y"),
+        ("y = maximum(x, ~3.000001)", "x: int8", "y"),
+        ("y = nn.pad(x, 0, pad_width=[[0, 0], [1, 1]])", "x: int8 [N, 3]", "y: int8 [N, 5]"),
+        (
+            "y = nn.pad(x, 0, pad_width=[[0, 0], [1, 2]])\nwhere y.attrs.pad_width[1] in 1..2",
+            "x: int8",
+            "y",
+        ),
+        (
+            "p = nn.max_pool2d(x, padding=[1, 2])\ny = clip(p)\n"
+            "where p.attrs.padding == [1, 2, 1, 2]",
+            "x: int8",
+            "y",
+        ),
+        (
+            "s = qnn.add(x, x2, .., lhs_axis=0)\ny = clip(s)\nwhere s.attrs.lhs_axis == 1",
+            "x: int8, x2: int8",
+            "y",
+        ),
+        ('c = composite "n.a"(x)\ny = nn.relu(c)', "x: int8", "y: int16"),
+    ],
+)
+def test_what_can_match_is_let_be(body: str, ports: str, output: str) -> None:
+    assert codes(body, ports, output) == []
+
+
+@pytest.mark.parametrize(
+    ("ports", "output", "code"),
+    [("x: int8 [N, 3]", "y: int8 [N, 4]", "QP161"), ("x: int8 [N, H, C]", "y", "QP161")],
+)
+def test_widths_of_a_pad_say_sizes_and_the_rank(ports: str, output: str, code: str) -> None:
+    assert codes("y = nn.pad(x, 0, pad_width=[[0, 0], [1, 1]])", ports, output) == [code]
+
+
+def test_form_that_a_condition_of_the_pattern_rules_out_is_no_finding() -> None:
+    forms = "form a { y = nn.relu(x) }\nform b { y = clip(x) CONDITION }\n"
+    assert codes(f'{forms.replace("CONDITION", "")}where form == "a"', "x: int8") == []
+    assert codes(forms.replace("CONDITION", "where 1 > 2"), "x: int8") == ["QP162"]
+    never = f'{forms.replace("CONDITION", "")}where form == "a" and form == "b"'
+    assert codes(never, "x: int8") == ["QP162"]
+
+
 def test_let_of_one_form_is_not_that_of_another() -> None:
     body = "form a { y = nn.relu(x) let k = 1 } form b { y = clip(x) let k = 2 where k == 2 }"
     assert codes(body, "x: int8") == ["QP164"]

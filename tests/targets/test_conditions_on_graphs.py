@@ -163,7 +163,7 @@ class _Writer:
     def _written(self, name: str) -> str:
         parts = []
         for key, value in self._attributes(name).items():
-            is_list = isinstance(value, tuple) and all(type(each) is int for each in value)
+            is_list = isinstance(value, tuple) and all(type(e) in (int, tuple) for e in value)
             if (is_list or isinstance(value, bool | int | float | str)) and self._maybe(0.4):
                 parts.append(f", {key}={_literal(value)}")
         return "".join(parts)
@@ -273,7 +273,9 @@ def _literal(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, str):
         return f'"{value}"'
-    return str(list(value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(_literal(each) for each in value)}]"
+    return str(value)
 
 
 def _lowered(text: str) -> ir.Pattern:
