@@ -11,27 +11,31 @@ A *place* is an operand's name or RESULT; that of a tuple stands for each of its
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from qpat.ops.roles import RESULT, roles
+from qpat.records import dataclass
 
 # ---- rules for dtypes ------------------------------------------------------------------
 
 
-class Same(NamedTuple):
+@dataclass(frozen=True)
+class Same:
     """The places have one dtype."""
 
     places: tuple[str, ...]
 
 
-class Among(NamedTuple):
+@dataclass(frozen=True)
+class Among:
     """The dtype of a place is one of these."""
 
     place: str
     dtypes: frozenset[str]
 
 
-class Stated(NamedTuple):
+@dataclass(frozen=True)
+class Stated:
     """An attribute names the dtype of a place; where it is unset, it is that of `otherwise`."""
 
     place: str
@@ -44,20 +48,23 @@ DtypeRule: TypeAlias = Same | Among | Stated
 # ---- rules for ranks and dimensions ------------------------------------------------------
 
 
-class OneShape(NamedTuple):
+@dataclass(frozen=True)
+class OneShape:
     """The places have one shape."""
 
     places: tuple[str, ...]
 
 
-class OneRank(NamedTuple):
+@dataclass(frozen=True)
+class OneRank:
     """The places have one rank; where `when` is given, if that attribute is true."""
 
     places: tuple[str, ...]
     when: str | None = None
 
 
-class Rank(NamedTuple):
+@dataclass(frozen=True)
+class Rank:
     """The rank of a place, `most` None where it has no upper end."""
 
     place: str
@@ -65,7 +72,8 @@ class Rank(NamedTuple):
     most: int | None = None
 
 
-class LayoutRank(NamedTuple):
+@dataclass(frozen=True)
+class LayoutRank:
     """A place has a dimension for each letter of the layout; at least `least` in any layout."""
 
     place: str
@@ -73,7 +81,8 @@ class LayoutRank(NamedTuple):
     least: int
 
 
-class LayoutReach(NamedTuple):
+@dataclass(frozen=True)
+class LayoutReach:
     """A place has a dimension where the layout has these letters; other dimensions are as in the
     result. TVM does not ask for a dimension for each letter here."""
 
@@ -82,7 +91,8 @@ class LayoutReach(NamedTuple):
     letters: str
 
 
-class SameLetter(NamedTuple):
+@dataclass(frozen=True)
+class SameLetter:
     """Two places, each with its layout, have one size where that has the letter."""
 
     letter: str
@@ -90,27 +100,31 @@ class SameLetter(NamedTuple):
     second: tuple[str, str]
 
 
-class Broadcast(NamedTuple):
+@dataclass(frozen=True)
+class Broadcast:
     """The result has the rank of the place with the most dimensions."""
 
     places: tuple[str, ...]
 
 
-class NoMore(NamedTuple):
+@dataclass(frozen=True)
+class NoMore:
     """`smaller` has no more dimensions than `larger`."""
 
     smaller: str
     larger: str
 
 
-class Grown(NamedTuple):
+@dataclass(frozen=True)
+class Grown:
     """The result has more dimensions than the place: a number of them, or as an attribute says."""
 
     place: str
     by: int | str
 
 
-class Removed(NamedTuple):
+@dataclass(frozen=True)
+class Removed:
     """The result lacks the dimensions that the list `attribute` names. `unless` are the attributes
     that must be false for that."""
 
@@ -119,7 +133,8 @@ class Removed(NamedTuple):
     unless: tuple[str, ...] = ()
 
 
-class AxisOf(NamedTuple):
+@dataclass(frozen=True)
+class AxisOf:
     """An attribute is one axis of a place, or a list of them; `spare` is 1 where it may also be
     the one behind the last."""
 
@@ -128,21 +143,24 @@ class AxisOf(NamedTuple):
     spare: int = 0
 
 
-class Permuted(NamedTuple):
+@dataclass(frozen=True)
+class Permuted:
     """The result is the place with its dimensions in the order of an attribute."""
 
     place: str
     attribute: str
 
 
-class Shaped(NamedTuple):
+@dataclass(frozen=True)
+class Shaped:
     """An attribute is the shape of the result. Its sizes below 1 are computed, and those below -1
     stand for more or fewer than one dimension."""
 
     attribute: str
 
 
-class Padded(NamedTuple):
+@dataclass(frozen=True)
+class Padded:
     """An attribute has for each dimension of the place how much larger it is in the result: a list
     of two numbers, before and behind."""
 
@@ -150,7 +168,8 @@ class Padded(NamedTuple):
     attribute: str
 
 
-class SameFront(NamedTuple):
+@dataclass(frozen=True)
+class SameFront:
     """The result has the dimensions of the place, but for the last."""
 
     place: str
@@ -175,7 +194,8 @@ ShapeRule: TypeAlias = (
 )
 
 
-class Types(NamedTuple):
+@dataclass(frozen=True)
+class Types:
     """All that is known of an operator."""
 
     dtypes: tuple[DtypeRule, ...] = ()

@@ -11,7 +11,7 @@ from typing import TypeGuard
 
 from qpat.ops.table import operator
 from qpat.ops.types import never_empty
-from qpat.records import dataclass, field
+from qpat.records import dataclass, field, replace
 from qpat.semantics import ir
 from qpat.semantics.constraints import Allowed, Fact, Scalar, Variable, one_of
 from qpat.semantics.facts import NamedSize, RowFacts
@@ -77,7 +77,7 @@ class Conditions:
                 if (its_node, its_name) == (node, name):
                     variable: Variable = ("attr", node, name, index)
                     for fact in said:
-                        self.facts.constraints.say(fact._replace(variable=variable))
+                        self.facts.constraints.say(replace(fact, variable=variable))
 
     # ---- conditions ----
     def _truth(self, node: ir.Expression, wanted: bool, span: Span) -> None:

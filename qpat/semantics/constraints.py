@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
-from qpat.records import dataclass, field
+from qpat.records import dataclass, field, replace
 from qpat.source import Span
 
 Scalar: TypeAlias = int | float | bool | str | None
@@ -14,7 +14,8 @@ Variable: TypeAlias = tuple[str | int, ...]
 """A dtype, rank, size or attribute: its kind, then which one it is."""
 
 
-class Allowed(NamedTuple):
+@dataclass(frozen=True)
+class Allowed:
     """The values something may have: one of `values` (None: any), and from `least` to `most` (None:
     no end), those left out where they are in `open`; but none of `excluded`."""
 
@@ -45,7 +46,8 @@ class Allowed(NamedTuple):
         """The same for a number that is larger by `by`."""
         if by == 0:
             return self
-        return self._replace(
+        return replace(
+            self,
             values=None if self.values is None else frozenset(_moved(self.values, by)),
             least=None if self.least is None else self.least + by,
             most=None if self.most is None else self.most + by,
@@ -75,7 +77,8 @@ def impossible(allowed: Iterable[Allowed]) -> bool:
     return least > most or not all(each.has(least) for each in every)
 
 
-class Fact(NamedTuple):
+@dataclass(frozen=True)
+class Fact:
     """What a place in the text says of a variable.
 
     `place` is the name of a port, or an operand or attribute of `operator` ("result" for what it
@@ -92,7 +95,8 @@ class Fact(NamedTuple):
     words: str | None = None
 
 
-class Link(NamedTuple):
+@dataclass(frozen=True)
+class Link:
     """Two variables that are equal, the second less `offset`, and what makes them so."""
 
     first: Variable
@@ -103,7 +107,8 @@ class Link(NamedTuple):
     is_condition: bool
 
 
-class Conflict(NamedTuple):
+@dataclass(frozen=True)
+class Conflict:
     """Facts that cannot all hold, in the order of the text, and the links between them."""
 
     facts: tuple[Fact, ...]

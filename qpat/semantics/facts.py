@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import NamedTuple
 
 from qpat.ops import types as rules
 from qpat.ops.roles import RESULT
@@ -21,7 +20,8 @@ from qpat.semantics.constraints import Allowed, Constraints, Fact, Variable, one
 from qpat.source import Span
 
 
-class NamedSize(NamedTuple):
+@dataclass(frozen=True)
+class NamedSize:
     """A dimension of a node that a name stands for, or another dimension is equal to."""
 
     node: int
@@ -31,7 +31,8 @@ class NamedSize(NamedTuple):
     is_condition: bool = False
 
 
-class SameSizes(NamedTuple):
+@dataclass(frozen=True)
+class SameSizes:
     """Two nodes whose dimensions are equal, but for those numbered in `but`, and for the last where
     `but_last` says so."""
 
@@ -43,7 +44,8 @@ class SameSizes(NamedTuple):
     but_last: bool = False
 
 
-class MovedSize(NamedTuple):
+@dataclass(frozen=True)
+class MovedSize:
     """A dimension of one node that is, plus `offset`, a dimension of another."""
 
     first: int
@@ -55,7 +57,8 @@ class MovedSize(NamedTuple):
     offset: int = 0
 
 
-class Bound(NamedTuple):
+@dataclass(frozen=True)
+class Bound:
     """A node with no more dimensions than another, each with its place."""
 
     smaller: tuple[int, str]
@@ -64,7 +67,8 @@ class Bound(NamedTuple):
     operator: str
 
 
-class Largest(NamedTuple):
+@dataclass(frozen=True)
+class Largest:
     """A node with as many dimensions as that of `nodes` with the most."""
 
     nodes: tuple[int, ...]

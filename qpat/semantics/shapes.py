@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from qpat.ops import types as rules
 from qpat.ops.roles import RESULT
 from qpat.ops.types import types
+from qpat.records import replace
 from qpat.semantics import ir
 from qpat.semantics.constraints import Allowed, Constraints, Fact, Variable, one_of
 from qpat.semantics.facts import Bound, Largest, MovedSize, RowFacts, SameSizes, Site
@@ -311,7 +312,7 @@ def _settle_sizes(facts: RowFacts, ranks: _Ranks) -> None:
         _, node, index = fact.variable
         variable = _dimension(ranks, int(node), int(index))
         if variable is not None:
-            constraints.say(fact._replace(variable=variable))
+            constraints.say(replace(fact, variable=variable))
 
 
 def _same_sizes_moved(facts: RowFacts, ranks: _Ranks) -> Iterator[MovedSize]:

@@ -62,7 +62,7 @@ def test_rules_name_only_what_the_operator_has(name: str) -> None:
     assert signature is not None and known is not None
     names = {o.name for o in signature.operands} | set(signature.attributes) | {"result"}
     for rule in (*known.dtypes, *known.shapes):
-        for value in rule:
+        for value in vars(rule).values():
             words = value if isinstance(value, tuple) else (value,)
             flat = [w for word in words for w in (word if isinstance(word, tuple) else (word,))]
             said = {word for word in flat if isinstance(word, str)} - {"", "N", "W", "HW", "DHW"}
