@@ -26,8 +26,8 @@ PATTERNS = 100
 LIMIT = 3.0
 # What the command `qpat` runs.
 _QPAT = ("-c", "import sys; from qpat.cli import run; sys.exit(run())")
-# Times the parse of the file in argv[1], from text to syntax tree with the grammar loaded, and prints
-# it in seconds.
+# Times the parse of the file in argv[1], from text to syntax tree with the grammar loaded, and
+# prints it in seconds.
 _PARSE = """
 import sys, time
 from qpat.compiler import open_source
@@ -42,8 +42,8 @@ print(time.process_time() - start)
 
 
 def hundred_patterns() -> str:
-    """A file of PATTERNS patterns: the library's, one after the other, with numbered names, and with
-    a condition that tells each from the copies before it."""
+    """A file of PATTERNS patterns: the library's, one after the other, with numbered names, and
+    with a condition that tells each from the copies before it."""
     library = (ROOT / "patterns" / "tflite.qpat").read_text(encoding="utf-8")
     items = re.findall(r"^(?:///.*\n)*pattern (?:.|\n)*?^\}\n", library, re.MULTILINE)
     numbered = (

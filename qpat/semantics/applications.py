@@ -74,9 +74,8 @@ class Application:
             self._check_letters(arguments[1], first)
         elif name == "flip" and len(arguments) == 2:
             arguments = (*arguments, self._array_layout(first, node.span))
-        elif name == "limits" and isinstance(first, ir.Number) and first.value not in _INTEGERS:
-            message = "`limits` wants an integer dtype, such as `int8` or `x.dtype`"
-            self._broken(first.span, "QP138", message)
+        elif name == "limits":
+            self._check_limits(first)
         elif name == "lut" and not self.names.has_meaning:
             message = "`lut` tabulates the meaning of the pattern, and this one has none"
             return self._broken(node.span, "QP135", message, "write `meaning y = …`")
@@ -155,6 +154,13 @@ class Application:
                 self._broken(letters.span, "QP156", message)
                 return
 
+    def _check_limits(self, dtype: ir.Expression) -> None:
+        if not isinstance(dtype, ir.Number) or dtype.kind is Kind.ANY:
+            return
+        if dtype.value not in _INTEGERS:
+            message = "`limits` wants an integer dtype, such as `int8` or `x.dtype`"
+            self._broken(dtype.span, "QP138", message)
+
     def _check_dtype(self, dtype: ir.Expression) -> None:
         if isinstance(dtype, ir.Number) and dtype.value not in DTYPES:
             hint = did_you_mean(str(dtype.value), DTYPES)
@@ -179,6 +185,8 @@ class Application:
         names = sorted(_values_read(array))
         if len(names) == 1 and names[0] in self.names.layouts:
             return ir.ReadMember(names[0], "layout", False, Kind.TEXT, span)
+        if self.lowering.excused.is_faulty:
+            return nothing(span)
         message = "no call in the match says the layout of this array"
         return self._broken(span, "QP156", message, 'give it: `layout="OIHW"`')
 

@@ -206,6 +206,8 @@ class Lowering:
         return self.broken(node.member.span, "QP131", f"a tensor has no `{member}`", hint, fix)
 
     def no_layout(self, name: str, span: Span, given: str) -> ir.Expression:
+        if self.excused.is_faulty or name in self.excused:
+            return nothing(span)
         message = f"no call in the match says the layout of `{name}`"
         hint = f"give it: {given}" if given else "compare with what it should be"
         return self.broken(span, "QP156", message, hint)
@@ -358,16 +360,17 @@ class Lowering:
         needs = tuple(sorted(((read & maybe) | facts) - known))
         first = self.lower(node.operands[0], known | set(needs))
         second = self.lower(node.operands[1], known)
-        if not needs and not self._may_be_absent(node.operands[0]):
+        if not needs and not self.may_be_absent(node.operands[0]):
             message = "nothing before `??` can be absent, so its default is never used"
             fix = without_default(node)
-            self.findings.error("QP136", node.span, message, hint="leave the default out", fix=fix)
+            hint = "leave the default out"
+            return self.broken(node.span, "QP136", message, hint, fix)
         kind = first.kind if first.kind is second.kind else Kind.ANY
         if {first.kind, second.kind} == {Kind.INTS, Kind.INT}:
             kind = Kind.INTS
         return ir.Operation("??", (first, second), kind, node.span, needs)
 
-    def _may_be_absent(self, node: tree.Expression) -> bool:
+    def may_be_absent(self, node: tree.Expression) -> bool:
         """Whether something faulty keeps it from being known."""
         read = names_read(node) - self.certain - BUILTINS.keys()
         if any(name in self.excused for name in read):

@@ -76,7 +76,7 @@ class Meanings:
             return self._broken(node.span, "QP103", message)
         like = self._like(keywords.pop("like", None), optional is not None)
         needs = self._needs(given[1:count], like) if optional is not None else ()
-        if optional is not None and not needs:
+        if optional is not None and not needs and not self.lowering.may_be_absent(node):
             message = "nothing in here can be absent, so `?` says nothing"
             self.lowering.broken(optional, "QP136", message, "leave it out")
         operands = tuple(
@@ -106,6 +106,9 @@ class Meanings:
             return None
         value = keyword.value
         names = self.lowering.names
+        if isinstance(value, tree.Name) and value.name not in names.values:
+            self.lowering.unknown(value.name, value.span)
+            return None
         if not isinstance(value, tree.Name) or value.name not in names.calls:
             message = "`like=` wants the name of a call in the structure"
             hint = did_you_mean(value.span.text, names.calls)

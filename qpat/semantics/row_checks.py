@@ -9,7 +9,7 @@ from qpat.semantics.blocks import Block, exclude
 from qpat.semantics.draft import Draft, Scope
 from qpat.semantics.excused import lacks_structure
 from qpat.semantics.structure import MOST_ROWS
-from qpat.semantics.uses import reached
+from qpat.semantics.uses import apart, reached
 from qpat.syntax import tree
 
 
@@ -24,6 +24,7 @@ class RowChecks:
         self.drafts = drafts
         self.findings = findings
         self.excused = scope.excused
+        self._inner_names: dict[str, frozenset[str]] = {}
 
     def check(self) -> None:
         self._names()
@@ -40,9 +41,9 @@ class RowChecks:
 
     def _names(self) -> None:
         """A bound name must be part of a row that has the block it is bound in."""
-        inner = self._inner()
         for name, places in self.scope.places.items():
             for place in places:
+                inner = self._inner(place.block)
                 rows = [draft for draft in self.drafts if place.block.name in draft.blocks]
                 if any(name in draft.values and name not in draft.apart for draft in rows):
                     continue
@@ -54,14 +55,20 @@ class RowChecks:
                 unused = self.excused.unused(name, self._lacks(place.block))
                 unused.error("QP116", span, message, hint=hint)
 
-    def _inner(self) -> frozenset[str]:
-        """The names that only lead to others that are not part of the pattern: those are said."""
-        values = {
-            name: tuple(place.bind.value for place in places)
-            for name, places in self.scope.places.items()
-        }
-        led = reached(values, [self.scope.output.name.text])
-        return reached(values, self.scope.apart) - led - set(self.scope.apart)
+    def _inner(self, block: Block) -> frozenset[str]:
+        """The names that, in a block, only lead to others that are not part of the pattern: those
+        are said."""
+        if block.name not in self._inner_names:
+            values = {
+                name: tuple(p.bind.value for p in places if not exclude(p.block, block))
+                for name, places in self.scope.places.items()
+            }
+            values = {name: each for name, each in values.items() if each}
+            output = self.scope.output.name.text
+            ends = apart(values, output)
+            inner = reached(values, ends) - reached(values, [output]) - set(ends)
+            self._inner_names[block.name] = inner
+        return self._inner_names[block.name]
 
     def _lacks(self, block: Block, inner: bool = False) -> bool:
         """Whether something broken may have been part of the rows that have the block, or, with
@@ -76,14 +83,29 @@ class RowChecks:
         label, lacks = form.label, self._lacks(form)
         used = {name for draft in drafts for name in draft.values}
         where = f" in form `{label}`" if label is not None else ""
+        led = self._led_to(form, used)
         for port in self.node.ports:
-            if port.name.text not in used and not port.maybe:
+            if port.name.text not in used and port.name.text not in led and not port.maybe:
                 message = f"port `{port.name.text}` is not used{where}"
                 near = did_you_mean(port.name.text, used - set(self.scope.inputs))
                 unused = self.excused.unused(port.name.text, lacks)
                 unused.error("QP111", port.name.span, message, hint=near)
         for draft in drafts:
             self._row(draft, where, used)
+
+    def _led_to(self, form: Block, used: set[str]) -> frozenset[str]:
+        """The names that a form only uses in what it binds for nothing: that is said. What a faulty
+        form does not lead to may be there all the same."""
+        places = {
+            name: [place for place in several if not exclude(place.block, form)]
+            for name, several in self.scope.places.items()
+        }
+        missing = {name for name, several in places.items() if several and name not in used}
+        if self.excused.is_faulty:
+            self.excused.absent |= missing
+        own = [n for n in missing if any(p.block.picks == form.picks for p in places[n])]
+        values = {name: tuple(p.bind.value for p in places[name]) for name in missing}
+        return reached(values, own) if form.label is not None else frozenset()
 
     def _row(self, draft: Draft, where: str, used: set[str]) -> None:
         root = draft.nodes[draft.root]

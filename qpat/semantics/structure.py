@@ -10,6 +10,7 @@ from qpat.semantics.arguments import Arguments
 from qpat.semantics.blocks import Block, Place
 from qpat.semantics.draft import Draft, Scope, SlotUse
 from qpat.semantics.reports import report_unbuilt
+from qpat.semantics.uses import apart
 from qpat.source import Span
 from qpat.syntax import tree
 
@@ -111,7 +112,7 @@ class _RowBuilder:
     def _look_apart(self) -> None:
         """Looks at what the output is not made of: that is reported, and so are faults in it."""
         before = set(self.draft.values)
-        for name in self.scope.apart:
+        for name in self._apart():
             place = next((p for p in self.scope.places[name] if self._fits(p.block)), None)
             if place is not None:
                 self.value(name, place.bind.outs[place.position].span)
@@ -119,6 +120,18 @@ class _RowBuilder:
             if self._fits(place.block):
                 self.structure(place.bind.value)
         self.draft.apart = set(self.draft.values) - before - set(self.scope.inputs)
+
+    def _apart(self) -> tuple[str, ...]:
+        """The names that nothing in the pattern is made of, and in a form that is faulty those
+        that nothing in the form is."""
+        if not self.scope.excused.is_faulty or not self.scope.root.forms:
+            return self.scope.apart
+        places = {
+            name: [p.bind.value for p in several if self._fits(p.block)]
+            for name, several in self.scope.places.items()
+        }
+        values = {name: tuple(each) for name, each in places.items() if each}
+        return apart(values, self.scope.output.name.text)
 
     # ---- blocks ----
     def pick(self, owner: Block) -> None:
@@ -225,6 +238,8 @@ class _RowBuilder:
 
     def _check_tuple(self, index: int, place: Place) -> None:
         node = self.draft.nodes[index]
+        if index in self.draft.faulty:
+            return
         if isinstance(node, ir.Call) and node.operator not in TUPLE_RESULTS:
             message = f"`{node.operator}` gives one tensor, not a tuple"
             self.findings.error(

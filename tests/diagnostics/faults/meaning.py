@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import TypeGuard
 
 from qpat.ops.table import operator
 from qpat.semantics.functions import BUILTINS
@@ -129,6 +130,18 @@ def _expressions(unit: Unit) -> Iterator[tree.Node]:
         yield from nodes(unit.node)
 
 
+def _is_call_of(node: tree.Node, name: str) -> TypeGuard[tree.Apply]:
+    return isinstance(node, tree.Apply) and node.function.span.text == name
+
+
+def _is_read(unit: Unit, names: Iterable[tree.Identifier]) -> bool:
+    """Whether the pattern reads what a param is: without the param those names are unknown."""
+    if unit.pattern is None:
+        return False
+    wanted = {name.text for name in names}
+    return any(isinstance(n, tree.Name) and n.name in wanted for n in nodes(unit.pattern.block))
+
+
 def _read_names(unit: Unit) -> Faults:
     for node in _expressions(unit):
         if isinstance(node, tree.Apply):
@@ -142,13 +155,17 @@ def _read_names(unit: Unit) -> Faults:
 
 
 def _read_members(unit: Unit) -> Faults:
+    # These take a tensor as well as an array.
+    sized = [n.arguments for n in _expressions(unit) if _is_call_of(n, "size")]
+    tensors = [argument for arguments in sized for argument in arguments]
     for node in _expressions(unit):
         if not isinstance(node, tree.Get) or "$" in node.member.text:
             continue
         name, member = node.value, node.member
         if isinstance(name, tree.Name) and member.text != "attrs":
             yield "member is misspelt", _at(unit, member, f"{member.text}q", "QP131")
-        if isinstance(name, tree.Name) and member.text in ("scale", "zero_point"):
+        is_slot = isinstance(name, tree.Name) and member.text in ("scale", "zero_point")
+        if is_slot and node not in tensors:
             fault = _at(unit, node, name.name, "QP131", needs=[STRUCTURE])
             yield "tensor is taken for a number", fault
         if isinstance(name, tree.Get) and isinstance(name.value, tree.Name):
@@ -187,7 +204,7 @@ def _values(unit: Unit) -> Faults:
         return
     if isinstance(node, tree.Let) and node.slot is not None:
         yield "slot cannot be filled", _at(unit, node.slot, f"{node.slot.text}q", "QP106")
-    if isinstance(node, tree.Param):
+    if isinstance(node, tree.Param) and not _is_read(unit, node.names):
         text = f"param one{unit.start}, two{unit.start} = 1"
         yield "names want more values", _at(unit, node, text, "QP139")
     if isinstance(node, tree.Param) and len(node.names) > 1:
@@ -206,8 +223,9 @@ def _statements(unit: Unit) -> Faults:
     if isinstance(node, tree.Param) and len(node.names) == 1 and unit.pattern is not None:
         twice = f"{node.span.text}\n{unit.indent}{node.span.text}"
         yield "param stands twice", _at(unit, node, twice, "QP117")
-        port = unit.pattern.output.name.text
-        yield "param has the name of a port", _at(unit, node.names[0], port, "QP117")
+        if not _is_read(unit, node.names):
+            port = unit.pattern.output.name.text
+            yield "param has the name of a port", _at(unit, node.names[0], port, "QP117")
     if isinstance(node, tree.Inherit):
         name = node.names[-1]
         fault = _at(unit, name, f"{name.text}{unit.start}", "QP110")

@@ -131,7 +131,7 @@ def _hides(first: Fault, second: Fault) -> bool:
     inner, outer = second.unit.start, first.unit.item.span
     if ITEM in first.hurts and outer.start <= inner < outer.end:
         return not second.is_syntax
-    if _breaks_off(first, second):
+    if _breaks_off(first, second) or _leaves_open(first, second):
         return True
     form = first.unit.node
     is_lost = isinstance(form, tree.Form) and FORMS in first.hurts and not second.is_syntax
@@ -139,6 +139,8 @@ def _hides(first: Fault, second: Fault) -> bool:
         return True
     if first.unit.pattern is not second.unit.pattern or first.unit.pattern is None:
         return False
+    if first.kind == second.kind and first.text == second.text == f"{_word(first)}q":
+        return True  # one name that is unknown, in two places
     if second.uses and re.search(rf"\b{re.escape(second.uses)}\b", first.unit.words):
         return True
     return bool(first.hurts & second.needs)
@@ -148,6 +150,19 @@ def _breaks_off(first: Fault, second: Fault) -> bool:
     """What breaks off is seen to end where the next statement begins, so that has to be whole."""
     between = first.unit.text[first.unit.end : second.unit.start]
     return first.kind == "statement breaks off" and second.is_syntax and between.isspace()
+
+
+def _leaves_open(first: Fault, second: Fault) -> bool:
+    """Where two brackets of an item are not closed, which is closed by the third is a guess."""
+    is_one = first.unit.item is second.unit.item
+    return is_one and first.kind in _OPEN and second.kind == "block has no end"
+
+
+_OPEN = ("bracket is closed by another", "closing bracket is missing")
+
+
+def _word(fault: Fault) -> str:
+    return fault.unit.text[fault.start : fault.end]
 
 
 def injected(text: str, faults: Iterable[Fault]) -> tuple[str, list[tuple[range, Fault]]]:
