@@ -42,7 +42,7 @@ from qpat.semantics.spaces import derive_spaces, doubtful_nodes
 from qpat.semantics.statements import Statements
 from qpat.semantics.structure import expand
 from qpat.semantics.tests import lower_tests
-from qpat.semantics.uses import apart
+from qpat.semantics.uses import apart, lets
 from qpat.source import Span
 from qpat.syntax import tree
 from qpat.syntax.parser import blanked
@@ -208,7 +208,10 @@ class _Pattern:
         found = places(root)
         rows = self._rows(root, found, ports)
         statements = self._statements(root, found, rows)
-        self.excused.report(self.findings, names_read(self.node.block))
+        read = names_read(self.node.block)
+        self.excused.report(self.findings, read)
+        if not self.findings.failed:
+            self._report_unread(read)
         if not self.excused.is_faulty:
             report_contradictions(self.node, ports, rows, statements, self.findings)
         rule_of = self._operator_rule(rows)
@@ -224,6 +227,12 @@ class _Pattern:
             self.node.span,
             rule_of,
         )
+
+    def _report_unread(self, read: frozenset[str]) -> None:
+        for let in lets(self.node.block.statements):
+            if let.slot is None and let.name.text not in read:
+                message = f"`{let.name.text}` is never read"
+                self.findings.warning("QP153", let.name.span, message, hint="leave it out")
 
     def _composite(self) -> str:
         alias = self.node.alias

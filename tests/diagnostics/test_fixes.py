@@ -35,7 +35,7 @@ pattern sum(a: int8, b: int8 [N, H, W, C]?) -> y: int16 {
   let least = limits(a.dtype)
   where form == "one" => rank(a) == 4 else "another rank"
   where b? => H in 1..4 and not same([W, C])
-  param size = if b? then max(b.shape) else 0
+  param size = if b? then max(b.shape) else least[1]
 }
 """,
 ]
