@@ -32,6 +32,10 @@ def check_source(source: Source) -> tuple[ir.Module | None, tuple[Diagnostic, ..
     try:
         if program is not None:
             module = lower(program, findings)
+        if module is not None and not broken:
+            from qpat.analysis.findings import report_unreachable  # here: faults come first
+
+            report_unreachable(module, findings)
     except RecursionError:
         findings.extend(too_deep(source).diagnostics)
     found = sorted([*broken, *findings.diagnostics], key=Diagnostic.sort_key)

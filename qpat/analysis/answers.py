@@ -29,7 +29,8 @@ class Verdict(Enum):
 @dataclass(frozen=True)
 class Answer:
     """What is known of a row. `by` is the row that takes its graphs, or may, and `at` the node of
-    this row that it takes them at: the root, or an inner value. `reason` says what is not known:
+    this row that it takes them at: the root, or an inner value. Of a row that is reachable `by` is
+    one of another pattern that takes some of its graphs, perhaps. `reason` says what is not known:
     "extern `f`", "option `limit`"."""
 
     entry: Entry
@@ -37,4 +38,3 @@ class Answer:
     by: Entry | None = None
     at: int | None = None
     reason: str = ""
-    is_twin: bool = False  # and the other way round: the structure is the same

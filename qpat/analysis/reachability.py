@@ -22,6 +22,7 @@ def reachability(module: ir.Module) -> tuple[Answer, ...]:
 def _answer(entry: Entry, earlier: Earlier) -> Answer:
     knowledge: Knowledge | None = None
     unknown: Answer | None = None
+    rival: Entry | None = None
     for other, places in earlier.colliding(entry):
         if knowledge is None:
             knowledge = Knowledge(entry.pattern, entry.row)
@@ -31,7 +32,15 @@ def _answer(entry: Entry, earlier: Earlier) -> Answer:
                 return Answer(entry, Verdict.BEATEN, other, at)
             if found.taking is Taking.OPEN and unknown is None:
                 unknown = _unknown(entry, other, at, found)
-    return unknown or Answer(entry, Verdict.REACHABLE)
+            if found.taking is Taking.MAYBE and at == entry.row.root and rival is None:
+                rival = other if _is_rival(entry, other) else None
+    return unknown or Answer(entry, Verdict.REACHABLE, rival)
+
+
+def _is_rival(entry: Entry, other: Entry) -> bool:
+    """Whether a row of another pattern may be of one structure with this one."""
+    is_as_long = other.row.call_count == entry.row.call_count
+    return other.pattern is not entry.pattern and is_as_long
 
 
 def _unknown(entry: Entry, other: Entry, at: int, found: Outcome) -> Answer:
