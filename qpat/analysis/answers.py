@@ -10,11 +10,13 @@ from qpat.semantics import ir
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the table: `place` counts all rows in order of priority."""
+    """One row of the table: `place` counts all rows in order of priority, `operators` are those of
+    its calls."""
 
     pattern: ir.Pattern
     row: ir.Row
     place: int
+    operators: frozenset[str]
 
 
 class Verdict(Enum):

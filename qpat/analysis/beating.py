@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 
-from qpat.analysis.answers import Entry
 from qpat.analysis.atoms import Atom, atom_of
 from qpat.analysis.embedding import Embedding, embeddings
 from qpat.analysis.knowledge import Knowledge, follows
 from qpat.analysis.refusals import Refusals, causes
-from qpat.analysis.terms import Terms, conjuncts, folding_of, is_agreed, sizes, statements_of
+from qpat.analysis.terms import conjuncts, is_agreed, sizes
 from qpat.records import dataclass
 from qpat.semantics import ir
 from qpat.semantics.constraints import Allowed, Variable, one_of
@@ -46,8 +45,8 @@ _ALWAYS, _MAYBE, _NEVER = (Outcome(each) for each in (Taking.ALWAYS, Taking.MAYB
 _ORDER = (Taking.ALWAYS, Taking.OPEN, Taking.MAYBE, Taking.NEVER)
 
 
-def outcome(earlier: Entry, later: Knowledge, at: int) -> Outcome:
-    """What `earlier` does at a node of the later row."""
+def outcome(earlier: Knowledge, later: Knowledge, at: int) -> Outcome:
+    """What the earlier row does at a node of the later row."""
     if any(isinstance(node, ir.CompositeCall) for node in earlier.row.nodes):
         return _MAYBE  # whether its composites are made by then is not known here
     found = embeddings(earlier.row, later.row, at)
@@ -63,20 +62,13 @@ def outcome(earlier: Entry, later: Knowledge, at: int) -> Outcome:
 class _Asking:
     """Goes through all that a row asks for, where it lies in another one."""
 
-    def __init__(self, earlier: Entry, later: Knowledge, way: Embedding) -> None:
+    def __init__(self, earlier: Knowledge, later: Knowledge, way: Embedding) -> None:
         self.pattern = earlier.pattern
         self.row = earlier.row
         self.later = later
         self.way = way
-        folding = folding_of(self.pattern, self.row)
-        self.terms = Terms.of(
-            self.pattern,
-            self.row,
-            later.row,
-            folding,
-            way.nodes.__getitem__,
-            lambda constant: later.equal.of(way.nodes[constant]),
-        )
+        self.earlier = earlier
+        self.terms = earlier.terms.seen_in(later.row, way.nodes, later.equal)
         self.refusals = Refusals(self.terms, later)
 
     def outcome(self) -> Outcome:
@@ -99,16 +91,13 @@ class _Asking:
     def _conditions(self) -> Outcome:
         reasons: list[str] = []
         left = []
-        for statement in statements_of(self.pattern, self.row):
-            if not isinstance(statement, ir.Where):
+        for each in self.earlier.conditions:
+            atom = atom_of(each, self.terms)
+            if self._follows(each, atom):
                 continue
-            for each in conjuncts(statement.condition, self.terms.folding):
-                atom = atom_of(each, self.terms)
-                if self._follows(each, atom):
-                    continue
-                if atom is not None and self.later.excludes(atom):
-                    return _NEVER
-                left.append(each)
+            if atom is not None and self.later.excludes(atom):
+                return _NEVER
+            left.append(each)
         for each in left:
             reasons += causes(each, self.terms)
             if not list(causes(each, self.terms)):
@@ -118,7 +107,6 @@ class _Asking:
     def _follows(self, condition: ir.Expression, atom: Atom | None) -> bool:
         if self.terms.folding.value(condition) is False:
             return False
-        self.later.said  # noqa: B018 - reads the later row's conditions
         if self.later.is_true(self.terms.term(condition)):
             return True
         if atom is not None and self.later.holds(atom):
@@ -228,9 +216,9 @@ class _Asking:
         is_exact = "..." not in port.shape
         least = len(port.shape) - (not is_exact)
         wanted = one_of(least) if is_exact else Allowed(least=least)
-        if not (least == 0 and not is_exact):
-            if not follows(self.later.allowed(("rank", place)), wanted):
-                return False
+        says_something = is_exact or least > 0
+        if says_something and not follows(self.later.allowed(("rank", place)), wanted):
+            return False
         return all(self._size(place, axis, size) for axis, size in sizes(port.shape))
 
     def _size(self, place: int, axis: int, size: int | str) -> bool:
@@ -251,7 +239,7 @@ class _Asking:
     def _statements(self) -> Outcome:
         """Whether what the row calculates can refuse a match."""
         reasons: list[str] = []
-        for statement in statements_of(self.pattern, self.row):
+        for statement in self.earlier.statements:
             for expression in _calculated(statement):
                 if self.refusals.is_safe(expression) and not _is_typed(statement):
                     continue

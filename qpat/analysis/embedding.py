@@ -154,9 +154,7 @@ class _Matching:
         fit = Fit.ALWAYS
         for attribute in call.attributes:
             value = written.get(attribute.name)
-            if value is None or isinstance(attribute.value, ir.DtypeOf):
-                self.attributes.append((other, attribute))
-            elif isinstance(value, ir.DtypeOf):
+            if value is None or ir.DtypeOf in (type(value), type(attribute.value)):
                 self.attributes.append((other, attribute))
             elif not is_same(value, attribute.value):
                 # Short paddings stand for longer ones, and numbers of two types may be equal.
@@ -260,7 +258,7 @@ def _is_cut_off(inner: ir.Row, outer: ir.Row, nodes: dict[int, int]) -> bool:
     """Whether the inner values may have users outside of the match, or an input of the match may be
     computed from them: TVM refuses the one, the generated modules the other."""
     kinds = (*_INSIDE, *_TUPLES)
-    inside = {nodes[i] for i, node in enumerate(inner.nodes) if i in nodes if isinstance(node, kinds)}
+    inside = {nodes[i] for i, n in enumerate(inner.nodes) if i in nodes and isinstance(n, kinds)}
     kept = inside - {nodes[inner.root]}
     if not kept:
         return False

@@ -107,8 +107,8 @@ def _advice(answer: Answer, name: str, other: str) -> str:
 
 
 def _takes(earlier: Entry, later: Entry) -> bool:
-    known = Knowledge(later.pattern, later.row)
-    return outcome(earlier, known, later.row.root).taking is Taking.ALWAYS
+    known = Knowledge(earlier.pattern, earlier.row), Knowledge(later.pattern, later.row)
+    return outcome(*known, later.row.root).taking is Taking.ALWAYS
 
 
 # ---- QP203 --------------------------------------------------------------------------------------

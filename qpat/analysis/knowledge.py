@@ -7,10 +7,17 @@ from collections.abc import Iterable, Mapping
 
 from qpat.analysis.atoms import Atom, atom_of, element_values
 from qpat.analysis.embedding import below
-from qpat.analysis.terms import EqualConstants, Term, Terms, conjuncts, folding_of, statements_of
+from qpat.analysis.terms import (
+    EqualConstants,
+    Term,
+    Terms,
+    conjuncts,
+    folding_of,
+    node_of,
+    statements_of,
+)
 from qpat.ops.table import operator
 from qpat.semantics import ir
-from qpat.semantics.conditions import conditions_of
 from qpat.semantics.constraints import Allowed, Constraints, Variable, impossible, one_of
 from qpat.semantics.contradictions import row_constraints
 from qpat.semantics.ordering import expressions
@@ -28,7 +35,9 @@ class Knowledge:
         self.row = row
         self.folding = folding_of(pattern, row)
         self.equal = EqualConstants(row)
-        self.terms = Terms.of(pattern, row, row, self.folding, lambda node: node, self.equal.of)
+        self.terms = Terms.of(pattern, row, self.folding, self.equal)
+        self.statements = statements_of(pattern, row)
+        self._conditions: list[ir.Expression] | None = None
         self._said: dict[Term, list[Allowed]] | None = None
         self._true: set[Term] = set()
         self._evaluated: set[Term] | None = None
@@ -39,31 +48,42 @@ class Knowledge:
 
     # ---- what the conditions say ----
     @property
+    def conditions(self) -> list[ir.Expression]:
+        """What must hold, taken apart."""
+        if self._conditions is None:
+            self._conditions = [
+                each
+                for where in self.statements
+                if isinstance(where, ir.Where)
+                for each in conjuncts(where.condition, self.folding)
+            ]
+        return self._conditions
+
+    @property
     def said(self) -> Mapping[Term, list[Allowed]]:
         """What conditions allow of each term."""
+        return self._read()
+
+    def _read(self) -> dict[Term, list[Allowed]]:
         if self._said is None:
             self._said = {}
-            for where in conditions_of(self.pattern.statements, self.row):
-                for each in conjuncts(where.condition, self.folding):
-                    self._take(each)
+            for each in self.conditions:
+                self._true.add(self.terms.term(each))
+                atom = atom_of(each, self.terms)
+                if atom is not None:
+                    self._said.setdefault(atom.term, []).append(atom.allowed)
         return self._said
-
-    def _take(self, condition: ir.Expression) -> None:
-        assert self._said is not None
-        self._true.add(self.terms.term(condition))
-        atom = atom_of(condition, self.terms)
-        if atom is not None:
-            self._said.setdefault(atom.term, []).append(atom.allowed)
 
     def is_true(self, condition: Term) -> bool:
         """Whether a condition of the row says just this."""
-        return self.said is not None and condition in self._true
+        self._read()
+        return condition in self._true
 
     def evaluates(self, term: Term) -> bool:
         """Whether the row calculates this anyway, so that doing it again goes no worse."""
         if self._evaluated is None:
             self._evaluated = set()
-            for statement in statements_of(self.pattern, self.row):
+            for statement in self.statements:
                 if not isinstance(statement, ir.Meaning):
                     for expression in expressions(statement):
                         self._evaluate(expression)
@@ -111,7 +131,7 @@ class Knowledge:
 
     def written(self, term: Term) -> ir.AttributeValue | None:
         """The value that the pattern writes for the attribute that a term is."""
-        node = self.row.nodes[term[1]]  # type: ignore[index]
+        node = self.row.nodes[node_of(term)]
         if not isinstance(node, ir.Call) or term[1] in self.row.swaps:
             return None  # where operands change places, so do some attributes
         for attribute in node.attributes:
@@ -175,8 +195,9 @@ class Knowledge:
         found = self.row.nodes[node]
         if not isinstance(found, ir.Input | ir.Literal | ir.SlotConstant | ir.Call):
             return False
-        if any(p.dtypes and self.row.values.get(p.name) == node for p in self.pattern.ports):
-            return not any(p.many and self.row.values.get(p.name) == node for p in self.pattern.ports)
+        ports = [p for p in self.pattern.ports if self.row.values.get(p.name) == node]
+        if any(port.dtypes for port in ports):
+            return not any(port.many for port in ports)
         return isinstance(found, ir.Literal | ir.SlotConstant) or any(
             self._takes_tensor(each, node) for each in self.row.nodes
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import count
 
 from qpat.analysis.answers import Entry
@@ -14,8 +14,14 @@ def entries(module: ir.Module) -> tuple[Entry, ...]:
     """The rows of the table: patterns in the order of the file, each one's rows in theirs."""
     places = count()
     return tuple(
-        Entry(pattern, row, next(places)) for pattern in module.patterns for row in pattern.rows
+        Entry(pattern, row, next(places), frozenset(_operators(row)))
+        for pattern in module.patterns
+        for row in pattern.rows
     )
+
+
+def _operators(row: ir.Row) -> Iterable[str]:
+    return [node.operator for node in row.nodes if isinstance(node, ir.Call)]
 
 
 @dataclass
@@ -23,43 +29,34 @@ class Earlier:
     """The rows met so far, by the operator of their root; rules for single operators apart, since
     no composite is made of what they take."""
 
-    composites: dict[str, list[tuple[Entry, frozenset[str]]]] = field(default_factory=dict)
-    rules: dict[str, list[tuple[Entry, frozenset[str]]]] = field(default_factory=dict)
+    composites: dict[str, list[Entry]] = field(default_factory=dict)
+    rules: dict[str, list[Entry]] = field(default_factory=dict)
 
     def add(self, entry: Entry) -> None:
         root = entry.row.nodes[entry.row.root]
         if isinstance(root, ir.Call):
-            operators = frozenset(entry.row.operators)
-            self._of(entry).setdefault(root.operator, []).append((entry, operators))
+            self._of(entry).setdefault(root.operator, []).append(entry)
 
-    def _of(self, entry: Entry) -> dict[str, list[tuple[Entry, frozenset[str]]]]:
-        is_rule = entry.pattern.operator_rule is not None
-        return self.rules if is_rule else self.composites
+    def _of(self, entry: Entry) -> dict[str, list[Entry]]:
+        return self.composites if entry.pattern.operator_rule is None else self.rules
 
-    def colliding(self, entry: Entry) -> Iterator[tuple[Entry, tuple[int, ...]]]:
-        """The rows that may take a value of this one, in order, each with the nodes it may root
-        at: the root first."""
+    def colliding(self, entry: Entry) -> list[Entry]:
+        """The rows that may take a value of this one, in order."""
         roots = self._of(entry)
-        operators = frozenset(entry.row.operators)
-        nodes: dict[str, list[int]] = {}
-        for index in _calls(entry.row):
-            nodes.setdefault(_operator(entry.row, index), []).append(index)
         found = [
-            (other, tuple(places))
-            for operator, places in nodes.items()
-            for other, needed in roots.get(operator, ())
-            if needed <= operators
+            other
+            for operator in entry.operators
+            for other in roots.get(operator, ())
+            if other.operators <= entry.operators
         ]
-        return iter(sorted(found, key=lambda each: each[0].place))
+        found.sort(key=lambda other: other.place)
+        return found
 
 
-def _operator(row: ir.Row, index: int) -> str:
-    node = row.nodes[index]
-    assert isinstance(node, ir.Call)
-    return node.operator
-
-
-def _calls(row: ir.Row) -> Iterable[int]:
-    """The calls of a row, the root first."""
-    calls = [index for index, node in enumerate(row.nodes) if isinstance(node, ir.Call)]
-    return sorted(calls, key=lambda index: index != row.root)
+def places(other: Entry, entry: Entry) -> list[int]:
+    """The nodes of a row that another may root at: the root first."""
+    root = other.row.nodes[other.row.root]
+    operator = root.operator if isinstance(root, ir.Call) else None
+    nodes = enumerate(entry.row.nodes)
+    calls = [index for index, n in nodes if isinstance(n, ir.Call) and n.operator == operator]
+    return sorted(calls, key=lambda index: index != entry.row.root)

@@ -1,23 +1,21 @@
 """Two rows of one structure that both take some graphs, so that only their order decides.
 
-Said only where it is certain: all that the two ask for are ranges and sets of attributes, dtypes,
-ranks and sizes, and these meet.
+Said only where it is certain: all that the two ask for are ranges and sets of attributes, dtypes
+and ranks, and these meet.
 """
 
 from __future__ import annotations
 
-from qpat.analysis.answers import Entry
 from qpat.analysis.atoms import atom_of
 from qpat.analysis.beating import Taking, outcome
 from qpat.analysis.embedding import Embedding, embeddings
 from qpat.analysis.knowledge import Knowledge
 from qpat.analysis.refusals import Refusals
-from qpat.analysis.terms import Terms, conjuncts, statements_of
 from qpat.semantics import ir
 from qpat.semantics.constraints import Allowed, impossible
 from qpat.semantics.ordering import expressions
 
-_DECIDABLE = ("attr", "dtype", "rank", "dim")
+_DECIDABLE = ("attr", "dtype", "rank")
 
 
 def overlaps(earlier: Knowledge, later: Knowledge) -> bool:
@@ -30,10 +28,7 @@ def overlaps(earlier: Knowledge, later: Knowledge) -> bool:
     way = embeddings(first, second, second.root).certain[0]
     if not _meet(earlier, later, way):
         return False
-    outcomes = (
-        outcome(Entry(earlier.pattern, first, 0), later, second.root),
-        outcome(Entry(later.pattern, second, 1), earlier, first.root),
-    )
+    outcomes = outcome(earlier, later, second.root), outcome(later, earlier, first.root)
     is_either_special = any(each.taking is not Taking.MAYBE for each in outcomes)
     return not is_either_special and not earlier.is_dead and not later.is_dead
 
@@ -50,35 +45,25 @@ def _is_plain(known: Knowledge) -> bool:
     if any(port.shape is not None or port.many for port in known.pattern.ports):
         return False
     refusals = Refusals(known.terms, known)
-    for statement in statements_of(known.pattern, known.row):
-        if isinstance(statement, ir.Where):
-            for each in conjuncts(statement.condition, known.folding):
-                atom = atom_of(each, known.terms)
-                if atom is None or atom.term[0] not in _DECIDABLE:
-                    return False
-        elif not isinstance(statement, ir.Meaning):
-            if not all(map(refusals.is_safe, expressions(statement))):
-                return False
-    return True
+    for each in known.conditions:
+        atom = atom_of(each, known.terms)
+        if atom is None or atom.term[0] not in _DECIDABLE:
+            return False
+    return all(
+        refusals.is_safe(expression)
+        for statement in known.statements
+        if not isinstance(statement, ir.Where | ir.Meaning)
+        for expression in expressions(statement)
+    )
 
 
 def _meet(earlier: Knowledge, later: Knowledge, way: Embedding) -> bool:
     """Whether what the two allow of each thing has a value in common."""
-    terms = Terms.of(
-        earlier.pattern,
-        earlier.row,
-        later.row,
-        earlier.folding,
-        way.nodes.__getitem__,
-        lambda constant: later.equal.of(way.nodes[constant]),
-    )
-    for statement in statements_of(earlier.pattern, earlier.row):
-        if not isinstance(statement, ir.Where):
-            continue
-        for each in conjuncts(statement.condition, earlier.folding):
-            atom = atom_of(each, terms)
-            if atom is None or later.excludes(atom):
-                return False
+    terms = earlier.terms.seen_in(later.row, way.nodes, later.equal)
+    for each in earlier.conditions:
+        atom = atom_of(each, terms)
+        if atom is None or later.excludes(atom):
+            return False
     for port in earlier.pattern.ports:
         index = earlier.row.values.get(port.name)
         if index is None or not port.dtypes:

@@ -4,37 +4,56 @@ from __future__ import annotations
 
 from qpat.analysis.answers import Answer, Entry, Verdict
 from qpat.analysis.beating import Outcome, Taking, outcome
+from qpat.analysis.demands import demands, may_follow, offers
 from qpat.analysis.knowledge import Knowledge
-from qpat.analysis.order import Earlier, entries
+from qpat.analysis.order import Earlier, entries, places
 from qpat.semantics import ir
 
 
 def reachability(module: ir.Module) -> tuple[Answer, ...]:
     """An answer for each row of a module, in order of priority."""
-    earlier = Earlier()
-    answers = []
-    for entry in entries(module):
-        answers.append(_answer(entry, earlier))
-        earlier.add(entry)
-    return tuple(answers)
+    return _Rows(module).answers()
 
 
-def _answer(entry: Entry, earlier: Earlier) -> Answer:
-    knowledge: Knowledge | None = None
-    unknown: Answer | None = None
-    rival: Entry | None = None
-    for other, places in earlier.colliding(entry):
-        if knowledge is None:
-            knowledge = Knowledge(entry.pattern, entry.row)
-        for at in places:
-            found = outcome(other, knowledge, at)
-            if found.taking is Taking.ALWAYS:
-                return Answer(entry, Verdict.BEATEN, other, at)
-            if found.taking is Taking.OPEN and unknown is None:
-                unknown = _unknown(entry, other, at, found)
-            if found.taking is Taking.MAYBE and at == entry.row.root and rival is None:
-                rival = other if _is_rival(entry, other) else None
-    return unknown or Answer(entry, Verdict.REACHABLE, rival)
+class _Rows:
+    """Compares the rows of a module, and keeps what is known of each."""
+
+    def __init__(self, module: ir.Module) -> None:
+        self.entries = entries(module)
+        self.demands = {pattern.name: demands(pattern) for pattern in module.patterns}
+        self.offers = {pattern.name: offers(pattern) for pattern in module.patterns}
+        self.known: dict[int, Knowledge] = {}
+
+    def answers(self) -> tuple[Answer, ...]:
+        earlier = Earlier()
+        found = []
+        for entry in self.entries:
+            found.append(self._answer(entry, earlier))
+            earlier.add(entry)
+        return tuple(found)
+
+    def _knowledge(self, entry: Entry) -> Knowledge:
+        if entry.place not in self.known:
+            self.known[entry.place] = Knowledge(entry.pattern, entry.row)
+        return self.known[entry.place]
+
+    def _answer(self, entry: Entry, earlier: Earlier) -> Answer:
+        unknown: Answer | None = None
+        rival: Entry | None = None
+        offered = self.offers[entry.pattern.name]
+        for other in earlier.colliding(entry):
+            if not may_follow(self.demands[other.pattern.name], offered):
+                continue
+            later = self._knowledge(entry)
+            for at in places(other, entry):
+                found = outcome(self._knowledge(other), later, at)
+                if found.taking is Taking.ALWAYS:
+                    return Answer(entry, Verdict.BEATEN, other, at)
+                if found.taking is Taking.OPEN and unknown is None:
+                    unknown = _unknown(entry, other, at, found)
+                if found.taking is Taking.MAYBE and at == entry.row.root and rival is None:
+                    rival = other if _is_rival(entry, other) else None
+        return unknown or Answer(entry, Verdict.REACHABLE, rival)
 
 
 def _is_rival(entry: Entry, other: Entry) -> bool:

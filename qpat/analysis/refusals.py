@@ -16,6 +16,15 @@ from qpat.semantics.walk import walk
 _NUMBERS = (ir.Kind.BOOL, ir.Kind.INT, ir.Kind.FLOAT)
 _NUMERIC_TYPES = frozenset(["int", "float", "bool"])
 _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
+# A name that is left stands for a `let` or a size that is there by then.
+_ALWAYS_THERE = (
+    ir.Number,
+    ir.ReadLocal,
+    ir.ReadOption,
+    ir.ReadTarget,
+    ir.ReadValue,
+    ir.IsPresent,
+)
 _SAFE_FUNCTIONS = ("abs", "min", "max", "round", "floor", "ceil")
 
 
@@ -26,16 +35,14 @@ class Refusals:
         self.terms = terms
         self.knowledge = knowledge
 
-    def is_safe(self, expression: ir.Expression) -> bool:
+    def is_safe(  # noqa: C901 - one case for each kind of node
+        self, expression: ir.Expression
+    ) -> bool:
         """Whether an expression has a value in every graph that the outer row matches."""
         node = self.terms.folding.resolved(expression)
-        if isinstance(node, ir.Number | ir.ReadOption | ir.ReadTarget | ir.ReadValue | ir.IsPresent):
-            return True
-        if self._is_known(node):
+        if isinstance(node, _ALWAYS_THERE) or self._is_known(node):
             return True
         match node:
-            case ir.ReadLocal():
-                return True  # of a `let` that is calculated before
             case ir.ReadMember():
                 return self._member(node)
             case ir.ReadAttribute():
@@ -44,13 +51,11 @@ class Refusals:
                 return self._operation(node)
             case ir.Contained():
                 container = node.container
-                parts = container if isinstance(container, tuple) else (container,)
-                every = (node.value, *parts)
-                is_range = isinstance(container, tuple)
-                return all(map(self.is_number if is_range else self.is_safe, every))
+                if isinstance(container, tuple):
+                    return all(map(self.is_number, (node.value, *container)))
+                return self.is_safe(node.value) and self.is_safe(container)
             case ir.Conditional():
-                parts = (node.condition, node.then, node.otherwise)
-                return all(map(self.is_safe, parts))
+                return all(map(self.is_safe, (node.condition, node.then, node.otherwise)))
             case ir.Sequence():
                 return all(map(self.is_safe, node.elements))
             case ir.Function():

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from qpat.analysis.embedding import is_constant
 from qpat.ops.table import operator
-from qpat.records import dataclass, field
+from qpat.records import dataclass, field, replace
 from qpat.semantics import ir
 from qpat.semantics.conditions import lets_of
 from qpat.semantics.folding import Folding
@@ -20,6 +20,13 @@ from qpat.semantics.folding import Folding
 Term: TypeAlias = "tuple[object, ...]"
 SCALAR_TYPES = frozenset(["int", "int_or_none", "float", "bool", "str", "dtype"])
 _SLOTS = {"scale": ("scale",), "zero_point": ("zero_point",), "qparams": ("scale", "zero_point")}
+
+
+def node_of(term: Term) -> int:
+    """The node that a term is about: of an attribute, a dtype, a rank or a size."""
+    node = term[1]
+    assert isinstance(node, int)
+    return node
 
 
 def statements_of(pattern: ir.Pattern, row: ir.Row) -> list[ir.Statement]:
@@ -79,26 +86,26 @@ class Terms:
     folding: Folding
     place: Callable[[int], int]
     constant: Callable[[int], int]
-    _touched: frozenset[str] = field(default_factory=frozenset)
-    _sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    touched: frozenset[str] = field(default_factory=frozenset)
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @classmethod
-    def of(
-        cls,
-        pattern: ir.Pattern,
-        row: ir.Row,
-        about: ir.Row,
-        folding: Folding,
-        place: Callable[[int], int],
-        constant: Callable[[int], int],
-    ) -> Terms:
-        touched = frozenset(
-            each.name
-            for each in statements_of(pattern, row)
-            if isinstance(each, ir.Fill | ir.Inherit)
-        )
+    def of(cls, pattern: ir.Pattern, row: ir.Row, folding: Folding, equal: EqualConstants) -> Terms:
+        """Terms about the row itself."""
+        statements = statements_of(pattern, row)
+        fills = [each for each in statements if isinstance(each, ir.Fill | ir.Inherit)]
+        touched = frozenset(each.name for each in fills)
         sizes = named_sizes(pattern, row)
-        return cls(pattern, row, about, folding, place, constant, touched, sizes)
+        return cls(pattern, row, row, folding, lambda node: node, equal.of, touched, sizes)
+
+    def seen_in(self, about: ir.Row, nodes: Mapping[int, int], equal: EqualConstants) -> Terms:
+        """Terms of the row about another one that it lies in, its nodes mapped to those there."""
+        return replace(
+            self,
+            about=about,
+            place=nodes.__getitem__,
+            constant=lambda constant: equal.of(nodes[constant]),
+        )
 
     def is_scalar(self, term: Term) -> bool:
         """Whether a term is one value, and no list or array of them."""
@@ -110,7 +117,7 @@ class Terms:
 
     def attribute_type(self, term: Term) -> str | None:
         """The type of the attribute that a term is, from the op table."""
-        call = self.about.nodes[term[1]]  # type: ignore[index]
+        call = self.about.nodes[node_of(term)]
         signature = operator(call.operator) if isinstance(call, ir.Call) else None
         found = None if signature is None else signature.attributes.get(str(term[2]))
         return None if found is None else found.type
@@ -135,7 +142,7 @@ class Terms:
                 index = holder.get(node.name)
                 return None if index is None else ("node", self.place(index))
             case ir.ReadLocal():
-                size = self._sizes.get(node.name)
+                size = self.sizes.get(node.name)
                 return None if size is None else ("dim", self.place(size[0]), size[1])
             case ir.ReadOption():
                 return ("option", node.name)
@@ -188,7 +195,7 @@ class Terms:
         for space in self.row.spaces:
             if index not in space.members:
                 continue
-            touched = {self.row.values.get(name) for name in self._touched}
+            touched = {self.row.values.get(name) for name in self.touched}
             sites = space.scales if slot == "scale" else space.zero_points
             if not sites or not is_agreed(self.row, space) or touched & space.members:
                 return None

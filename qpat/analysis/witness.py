@@ -35,7 +35,7 @@ class _Writer:
     def _name(self, index: int, node: ir.Input) -> str:
         return f"%{(node.name or str(index)).replace('.', '_')}"
 
-    def text(self, index: int) -> str:  # noqa: C901 - one case for each kind of node
+    def text(self, index: int) -> str:
         node = self.row.nodes[index]
         match node:
             case ir.Input(constness=ir.Constness.CONSTANT):
