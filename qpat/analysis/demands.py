@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from qpat.records import dataclass
 from qpat.semantics import ir
 from qpat.semantics.ordering import expressions
-from qpat.semantics.walk import walk
+from qpat.semantics.walk import children
 
 _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 _ARITHMETIC = ("+", "-", "*", "/", "%")
@@ -28,8 +28,8 @@ class Demands:
 
 @dataclass(frozen=True)
 class Offers:
-    """The attributes that a pattern says anything of, and the numbers in it. None: any number, for
-    it calculates."""
+    """The attributes that a pattern says anything of, and the numbers in its conditions. None: any
+    number, for it calculates."""
 
     attributes: frozenset[str]
     numbers: frozenset[object] | None
@@ -88,7 +88,7 @@ def offers(pattern: ir.Pattern) -> Offers:
         if not isinstance(statement, ir.Where | ir.Let):
             continue
         for expression in expressions(statement):
-            for node in walk(expression):
+            for node in _walk(expression):
                 if isinstance(node, ir.Number):
                     numbers |= {node.value, _negative(node.value)}
                 elif isinstance(node, ir.ReadAttribute):
@@ -100,6 +100,16 @@ def offers(pattern: ir.Pattern) -> Offers:
 
 def _negative(value: object) -> object:
     return -value if isinstance(value, int | float) else value
+
+
+def _walk(node: ir.Expression | None) -> Iterator[ir.Expression]:
+    """An expression and all below it, but for the place that a subscript says."""
+    if node is None:
+        return
+    yield node
+    below = (node.value,) if isinstance(node, ir.Subscript) else children(node)
+    for child in below:
+        yield from _walk(child)
 
 
 def may_follow(wanted: Demands, offered: Offers) -> bool:

@@ -9,18 +9,17 @@ from qpat.analysis.answers import Answer, Entry, Verdict
 from qpat.analysis.beating import Taking, outcome
 from qpat.analysis.knowledge import Knowledge
 from qpat.analysis.overlaps import overlaps
-from qpat.analysis.reachability import reachability
 from qpat.analysis.witness import witness
 from qpat.diagnostics import Findings, Label
 from qpat.semantics import ir
 from qpat.source import Span
 
 
-def report_unreachable(module: ir.Module, findings: Findings) -> None:
+def report_unreachable(found: Iterable[Answer], findings: Findings) -> None:
     """Reports patterns and forms of which an earlier row takes every graph (QP201), rows that stand
     twice in one pattern (QP203), and warns of overlaps that only the order decides (QP202)."""
     by_pattern: dict[str, list[Answer]] = {}
-    for answer in reachability(module):
+    for answer in found:
         by_pattern.setdefault(answer.entry.pattern.name, []).append(answer)
     for answers in by_pattern.values():
         if any(each.verdict is Verdict.BEATEN for each in answers):

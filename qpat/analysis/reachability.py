@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 from qpat.analysis.answers import Answer, Entry, Verdict
-from qpat.analysis.beating import Outcome, Taking, outcome
 from qpat.analysis.demands import demands, may_follow, offers
-from qpat.analysis.knowledge import Knowledge
 from qpat.analysis.order import Earlier, entries, places
 from qpat.semantics import ir
+
+if TYPE_CHECKING:
+    from qpat.analysis.knowledge import Knowledge
 
 
 def reachability(module: ir.Module) -> tuple[Answer, ...]:
@@ -28,39 +32,51 @@ class _Rows:
         earlier = Earlier()
         found = []
         for entry in self.entries:
-            found.append(self._answer(entry, earlier))
+            offered = self.offers[entry.pattern.name]
+            rivals = [
+                other
+                for other in earlier.colliding(entry)
+                if may_follow(self.demands[other.pattern.name], offered)
+            ]
+            found.append(self._answer(entry, rivals) if rivals else _reachable(entry))
             earlier.add(entry)
         return tuple(found)
 
+    def _answer(self, entry: Entry, rivals: list[Entry]) -> Answer:
+        """The first row that takes all wins; else one that may; else one that takes some."""
+        found: dict[Verdict, Answer] = {}
+        for other in rivals:
+            for answer in self._compared(entry, other):
+                if answer.verdict is Verdict.BEATEN:
+                    return answer
+                found.setdefault(answer.verdict, answer)
+        return found.get(Verdict.UNKNOWN) or found.get(Verdict.REACHABLE) or _reachable(entry)
+
+    def _compared(self, entry: Entry, other: Entry) -> Iterator[Answer]:
+        from qpat.analysis.beating import Taking, outcome  # here: most files get by without
+
+        for at in places(other, entry):
+            found = outcome(self._knowledge(other), self._knowledge(entry), at)
+            if found.taking is Taking.ALWAYS:
+                yield Answer(entry, Verdict.BEATEN, other, at)
+            elif found.taking is Taking.OPEN:
+                yield Answer(entry, Verdict.UNKNOWN, other, at, " and ".join(found.reasons))
+            elif found.taking is Taking.MAYBE and at == entry.row.root and _is_rival(entry, other):
+                yield Answer(entry, Verdict.REACHABLE, other, at)
+
     def _knowledge(self, entry: Entry) -> Knowledge:
+        from qpat.analysis.knowledge import Knowledge
+
         if entry.place not in self.known:
             self.known[entry.place] = Knowledge(entry.pattern, entry.row)
         return self.known[entry.place]
 
-    def _answer(self, entry: Entry, earlier: Earlier) -> Answer:
-        unknown: Answer | None = None
-        rival: Entry | None = None
-        offered = self.offers[entry.pattern.name]
-        for other in earlier.colliding(entry):
-            if not may_follow(self.demands[other.pattern.name], offered):
-                continue
-            later = self._knowledge(entry)
-            for at in places(other, entry):
-                found = outcome(self._knowledge(other), later, at)
-                if found.taking is Taking.ALWAYS:
-                    return Answer(entry, Verdict.BEATEN, other, at)
-                if found.taking is Taking.OPEN and unknown is None:
-                    unknown = _unknown(entry, other, at, found)
-                if found.taking is Taking.MAYBE and at == entry.row.root and rival is None:
-                    rival = other if _is_rival(entry, other) else None
-        return unknown or Answer(entry, Verdict.REACHABLE, rival)
+
+def _reachable(entry: Entry) -> Answer:
+    return Answer(entry, Verdict.REACHABLE)
 
 
 def _is_rival(entry: Entry, other: Entry) -> bool:
     """Whether a row of another pattern may be of one structure with this one."""
     is_as_long = other.row.call_count == entry.row.call_count
     return other.pattern is not entry.pattern and is_as_long
-
-
-def _unknown(entry: Entry, other: Entry, at: int, found: Outcome) -> Answer:
-    return Answer(entry, Verdict.UNKNOWN, other, at, " and ".join(found.reasons))
