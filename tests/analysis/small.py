@@ -7,21 +7,20 @@ what the matcher looks for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, TypeAlias
 
 from hypothesis import strategies as st
 
-Draw = Callable[[st.SearchStrategy[Any]], Any]
-
 # ---- graphs ------------------------------------------------------------------------------------
 
 LEAVES = ("x", 1, 2)
 LIMITS = (6, 7)  # of clip
 MOST_CALLS = 3
-DTYPES = ("float32", "int8")
+# The last one is declared by no pattern.
+DTYPES = ("float32", "int8", "float16")
 
 
 @dataclass(frozen=True)
@@ -187,70 +186,75 @@ def module_text(patterns: tuple[Pattern, ...]) -> str:
     return 'compiler "s"\n' + "".join(pattern.text for pattern in patterns)
 
 
-# ---- random patterns ------------------------------------------------------------------------------
+# ---- random patterns -----------------------------------------------------------------------------
+
+Choose: TypeAlias = Callable[[Sequence[Any]], Any]
 
 
 @st.composite
-def modules(draw: Draw) -> tuple[Pattern, ...]:
+def modules(draw: Callable[[st.SearchStrategy[Any]], Any]) -> tuple[Pattern, ...]:
     """Two or three patterns."""
-    count = draw(st.sampled_from([2, 2, 3]))
-    return tuple(_pattern(draw, f"p{number}") for number in range(count))
+    return random_module(lambda items: draw(st.sampled_from(items)))
 
 
-def _pattern(draw: Draw, name: str) -> Pattern:
-    maker = _Maker(draw)
-    root = maker.call(draw(st.integers(1, 2)))
+def random_module(choose: Choose) -> tuple[Pattern, ...]:
+    """Two or three patterns, as somebody chooses."""
+    return tuple(_pattern(choose, f"p{number}") for number in range(choose([2, 2, 3])))
+
+
+def _pattern(choose: Choose, name: str) -> Pattern:
+    maker = _Maker(choose)
+    root = maker.call(choose([1, 2]))
     clips = [each for each in _all(root) if isinstance(each, Call) and each.operator == "clip"]
     conditions = [
         maker.condition(clip.name) for clip in clips if clip.limit is None and maker.chance(2)
     ]
-    dtypes = draw(st.sampled_from([(), ("float32",), ("int8",), ("float32", "int8")]))
+    dtypes = choose([(), ("float32",), ("int8",), ("float32", "int8")])
     return Pattern(name, root, maker.chance(4), dtypes, tuple(conditions))
 
 
 class _Maker:
-    def __init__(self, draw: Draw) -> None:
-        self.draw = draw
+    def __init__(self, choose: Choose) -> None:
+        self.choose = choose
         self.calls: list[str] = []
         self.leaves: dict[str, Leaf] = {}
 
     def chance(self, one_in: int) -> bool:
-        return bool(self.draw(st.integers(0, one_in - 1)) == one_in - 1)
+        return bool(self.choose(range(one_in)) == one_in - 1)
 
     def call(self, depth: int) -> Call:
-        operator = self.draw(st.sampled_from(["nn.relu", "clip", "add"]))
+        operator = self.choose(["nn.relu", "clip", "add"])
         count = 2 if operator == "add" else 1
         operands = tuple(self.operand(depth - 1, number) for number in range(count))
         name = f"t{len(self.calls)}"
         self.calls.append(name)
-        limit = self.draw(st.sampled_from(LIMITS)) if operator == "clip" and self.chance(3) else None
+        limit = self.choose(LIMITS) if operator == "clip" and self.chance(3) else None
         return Call(operator, operands, name, limit, operator == "add" and self.chance(5))
 
     def operand(self, depth: int, position: int) -> Tree:
         if self.calls and self.chance(4):
-            return Use(self.draw(st.sampled_from(self.calls)))
+            return Use(self.choose(self.calls))
         if depth > 0 and self.chance(2):
             return self.call(depth)
         if position and self.chance(4):
-            return Literal(self.draw(st.sampled_from([1, 2])))
+            return Literal(self.choose([1, 2]))
         return self.leaf()
 
     def leaf(self) -> Leaf:
         if self.leaves and self.chance(3):
-            return self.draw(st.sampled_from(list(self.leaves.values())))  # type: ignore[no-any-return]
+            return self.leaves[self.choose(list(self.leaves))]
         name = f"x{len(self.leaves)}"
-        kind = self.draw(st.sampled_from(["", "", "const", "const?"]))
-        self.leaves[name] = Leaf(name, kind)
+        self.leaves[name] = Leaf(name, self.choose(["", "", "const", "const?"]))
         return self.leaves[name]
 
     def condition(self, name: str) -> Condition:
-        relation = self.draw(st.sampled_from(["==", "!=", "<=", ">", "in"]))
+        relation = self.choose(["==", "!=", "<=", ">", "in"])
         if relation == "in":
-            return Condition(name, relation, self.draw(st.sampled_from([(6,), (6, 7), (7,)])))
-        return Condition(name, relation, self.draw(st.sampled_from(LIMITS)))
+            return Condition(name, relation, self.choose([(6,), (6, 7), (7,)]))
+        return Condition(name, relation, self.choose(LIMITS))
 
 
-# ---- the matcher -----------------------------------------------------------------------------------
+# ---- the matcher ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -350,6 +354,12 @@ def _bindings(row: Row, tree: Tree, graph: Graph, node: int, bound: Binding) -> 
         if tree.kind != "const" or (node < len(LEAVES) and LEAVES[node] != "x"):
             yield {**bound, tree.name: node}
         return
+    yield from _call_bindings(row, tree, graph, node, bound)
+
+
+def _call_bindings(
+    row: Row, tree: Call, graph: Graph, node: int, bound: Binding
+) -> Iterator[Binding]:
     call = graph.call(node)
     if call is None or call.operator != tree.operator or tree.limit not in (None, call.limit):
         return

@@ -262,8 +262,8 @@ CASES = {
         'y = nn.max_pool2d(x, layout="NHWC")\nwhere y.attrs.pool_size in 1..3',
     ),
     "QP201_form": pattern("form a { y = abs(x) }\nform b { y = clip(abs(x)) }"),
-    "QP201_family": 'compiler "npu"\n\nfor op in [abs, exp] {\n  pattern p_$op(x: float32) -> y: float32'
-    " {\n    y = $op(x)\n  }\n}\npattern last(x: float32) -> y: float32 { y = nn.relu(exp(x)) }\n",
+    "QP201_family": 'compiler "npu"\n\nfor op in [abs, exp] {\n  pattern p_$op(x: int8) -> y: int8 '
+    "{\n    y = $op(x)\n  }\n}\npattern last(x: int8) -> y: int8 { y = nn.relu(exp(x)) }\n",
     "QP202_limits": two(
         "y = clip(x)\nwhere y.attrs.a_max <= 6", "y = clip(x)\nwhere y.attrs.a_max >= 4"
     ),
