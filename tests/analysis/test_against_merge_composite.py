@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 import tvm
+from hypothesis import HealthCheck, Phase, event, given, note, reject, settings
+from hypothesis import strategies as st
 from tvm import relay
 
 from qpat.analysis.answers import Verdict
+from qpat.analysis.reachability import reachability
 from qpat.compiler import Compiled
+from qpat.diagnostics import QpatError
 from qpat.relay.loading import load
 from qpat.semantics import ir
 from qpat.targets.relay import relay_module
 from tests.analysis.small import LEAVES, Graph, Pattern, Row, module_text, rows_of
 from tests.analysis.test_brute_force import candidates, sampled_modules
+from tests.lowering import lowered
+from tests.targets.strategies import Case, cases
 
-MODULES = 40
+MODULES = 20
 MOST_GRAPHS = 150
 TOGETHER = 50
 
 
 def table(module: ir.Module) -> Any:
     """The generated table, its composites renamed by the number of the row."""
-    rows = load(Compiled(module, relay_module(module, "p.qpat"), ())).pattern_table()
+    text = relay_module(module, "p.qpat")
+    rows = load(Compiled(module, text, ())).pattern_table()
     return [(f"s.row{number}", *rest) for number, (_, *rest) in enumerate(rows)]
 
 
@@ -87,3 +95,46 @@ def test_beaten_rows_form_no_composite(dtype: str) -> None:
             break
     # The graphs are such that something forms on them.
     assert checked >= MODULES and others >= checked // 4
+
+
+# ---- richer patterns: tuples, scales, fields, forms ----------------------------------------------
+
+# What makes another pattern of a random one: more general ones often beat it.
+CHANGES = {
+    "the same": (),
+    "anything for constants": ((r"const\?? ", ""), (r"  param .*\n", "")),
+    "no attributes": ((r", (?:a_min|a_max|axis|out_dtype|rounding)=[^,)]*", ""),),
+    "any dtype": ((r": (?:float32|int8)(?=[,)])", ""),),
+}
+
+
+@settings(
+    deadline=None,
+    derandomize=True,
+    max_examples=200,
+    phases=[Phase.generate, Phase.shrink],
+    print_blob=False,
+    suppress_health_check=list(HealthCheck),
+)
+@given(cases(), st.sampled_from(sorted(CHANGES)), st.booleans())
+def test_beaten_rows_of_richer_patterns_form_no_composite(
+    case: Case, change: str, is_first: bool
+) -> None:
+    other = case.pattern.text.replace("pattern p(", "pattern q(")
+    for old, new in CHANGES[change]:
+        other = re.sub(old, new, other)
+    texts = [other, case.pattern.text] if is_first else [case.pattern.text, other]
+    text = "\n".join(['compiler "s"', *texts])
+    note(text)
+    try:
+        module = lowered(text)
+    except QpatError:
+        reject()
+    answers = reachability(module)
+    before, _ = case.graph.module()
+    merge = relay.transform.MergeComposite(table(module))
+    after = merge(before).astext(show_meta_data=False)
+    formed = [n for n in range(len(answers)) if f'"s.row{n}"' in after]
+    assert not [n for n in formed if answers[n].verdict is Verdict.BEATEN]
+    event(f"{change}, {'first' if is_first else 'last'}: {len(formed) > 0}")
+    event(f"beaten: {sum(each.verdict is Verdict.BEATEN for each in answers) * 4 // len(answers)}")
