@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from qpat.analysis.answers import Answer, Entry, Verdict
 from qpat.analysis.beating import Taking, outcome
+from qpat.analysis.embedding import embeddings
 from qpat.analysis.knowledge import Knowledge
 from qpat.analysis.overlaps import overlaps
-from qpat.analysis.witness import witness
+from qpat.analysis.witness import attribute_conditions, chosen_values, witness
 from qpat.diagnostics import Findings, Label
 from qpat.semantics import ir
 from qpat.source import Span
@@ -92,7 +93,7 @@ def _report_dead(answer: Answer, name: str, span: Span, findings: Findings) -> N
         span,
         message,
         label="never matches",
-        hint=f"{_advice(answer, name, other)}; a graph: {witness(entry.pattern, entry.row)}",
+        hint=f"{_advice(answer, name, other)}; a graph: {_graph(entry)}",
         others=(Label(place, label),),
     )
 
@@ -125,7 +126,7 @@ def _report_repeated(answer: Answer, findings: Findings) -> None:
         first, second = place, place
     message = f"an alternative of `{entry.pattern.name}` stands twice"
     others = (Label(second, "first here"),) if second != first else ()
-    hint = f"leave one out; the row is {witness(entry.pattern, entry.row)}"
+    hint = f"leave one out; the row is {_graph(entry)}"
     findings.error("QP203", first, message, hint=hint, others=others)
 
 
@@ -172,18 +173,32 @@ def _report_overlap(answers: Sequence[Answer], findings: Findings) -> None:
         if answer.verdict is Verdict.UNKNOWN or answer.by is None:
             continue
         first, second = answer.by.pattern, answer.entry.pattern
-        earlier = Knowledge(first, answer.by.row)
-        if not overlaps(earlier, Knowledge(second, answer.entry.row)):
+        earlier, later = (Knowledge(e.pattern, e.row) for e in (answer.by, answer.entry))
+        if not overlaps(earlier, later):
             continue
         message = (
             f"`{first.name}` and `{second.name}` both match some graphs, and neither is the "
             "special case of the other: only the order decides"
         )
-        graph = witness(second, answer.entry.row)
-        hint = f"tell them apart with a `where`; a graph that `{first.name}` may take: {graph}"
+        graph = _shared_graph(earlier, later)
+        hint = f"tell them apart with a `where`; a graph that both match: {graph}"
         others = (Label(pattern_head(first), "comes first"),)
         findings.warning("QP202", pattern_head(second), message, hint=hint, others=others)
         return
+
+
+def _graph(entry: Entry) -> str:
+    """A graph that a row matches."""
+    known = Knowledge(entry.pattern, entry.row)
+    return witness(entry.pattern, entry.row, chosen_values(known))
+
+
+def _shared_graph(earlier: Knowledge, later: Knowledge) -> str:
+    """A graph that two rows of one structure match."""
+    nodes = embeddings(earlier.row, later.row, later.row.root).certain[0].nodes
+    asked = attribute_conditions(earlier)
+    moved = {(nodes[call], name): allowed for (call, name), allowed in asked.items()}
+    return witness(later.pattern, later.row, chosen_values(later, moved))
 
 
 # ---- places -------------------------------------------------------------------------------------

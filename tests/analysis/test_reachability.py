@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
+from benchmarks.startup import hundred_patterns
 from qpat.analysis.answers import Answer, Verdict
 from qpat.analysis.reachability import reachability
 from qpat.compiler import check_source
+from qpat.semantics import ir
 from qpat.source import Source, read_source
+from tests.analysis.test_brute_force import sampled_modules
 from tests.lowering import lowered
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -387,3 +391,36 @@ def test_no_overlap(name: str) -> None:
 def test_nothing_is_said_of_the_library() -> None:
     source = read_source(ROOT / "patterns" / "tflite.qpat")
     assert check_source(source)[1] == ()
+
+
+def test_what_is_told_at_a_glance_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = [*BEATEN.values(), *REACHED.values()]
+    asked = [lowered(HEAD + "".join(case)) for case in cases]
+    asked += [module for _, module, _ in sampled_modules()[:100]]
+    before = [_beaten(module) for module in asked]
+    monkeypatch.setattr("qpat.analysis.reachability.may_follow", lambda *_: True)
+    assert [_beaten(module) for module in asked] == before
+    assert sum(map(len, before)) >= 60
+
+
+def _beaten(module: ir.Module) -> list[int]:
+    return [n for n, each in enumerate(reachability(module)) if each.verdict is Verdict.BEATEN]
+
+
+def test_a_file_of_many_patterns_takes_little_longer() -> None:
+    """The library over and over under other names, each pattern told apart by a condition."""
+    text = hundred_patterns()
+    module = lowered(text)
+    start = time.process_time()
+    found = reachability(module)
+    assert time.process_time() - start < 0.1
+    assert all(each.verdict is Verdict.REACHABLE for each in found)
+
+
+def test_a_graph_is_shown_that_fulfils_the_conditions() -> None:
+    second = "y = clip(abs(x))\n  where y.attrs.a_max < 4 and y.attrs.a_min != 0"
+    found = check_source(
+        Source("p.qpat", HEAD + pattern("p", "y = abs(x)") + pattern("q", second))
+    )[1]
+    assert found[0].hint is not None
+    assert found[0].hint.endswith("def @main(%x: int8) { clip(abs(%x), a_max=3, a_min=1) }")
