@@ -43,11 +43,10 @@ class RowChecks:
         """A bound name must be part of a row that has the block it is bound in."""
         for name, places in self.scope.places.items():
             for place in places:
-                inner = self._inner(place.block)
                 rows = [draft for draft in self.drafts if place.block.name in draft.blocks]
                 if any(name in draft.values and name not in draft.apart for draft in rows):
                     continue
-                if place in self.scope.again or not rows or name in inner:
+                if place in self.scope.again or not rows or name in self._inner(place.block):
                     continue  # said already
                 message = f"`{name}` is bound and not part of the pattern"
                 hint = f"no operand leads from `{self.scope.output.name.text}` to it"
@@ -83,13 +82,14 @@ class RowChecks:
         label, lacks = form.label, self._lacks(form)
         used = {name for draft in drafts for name in draft.values}
         where = f" in form `{label}`" if label is not None else ""
-        led = self._led_to(form, used)
-        for port in self.node.ports:
-            if port.name.text not in used and port.name.text not in led and not port.maybe:
+        unused = [p for p in self.node.ports if not p.maybe and p.name.text not in used]
+        led = self._led_to(form, used) if unused or self.excused.is_faulty else frozenset()
+        for port in unused:
+            if port.name.text not in led:
                 message = f"port `{port.name.text}` is not used{where}"
                 near = did_you_mean(port.name.text, used - set(self.scope.inputs))
-                unused = self.excused.unused(port.name.text, lacks)
-                unused.error("QP111", port.name.span, message, hint=near)
+                found = self.excused.unused(port.name.text, lacks)
+                found.error("QP111", port.name.span, message, hint=near)
         for draft in drafts:
             self._row(draft, where, used)
 
