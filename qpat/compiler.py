@@ -32,10 +32,23 @@ def check_source(source: Source) -> tuple[ir.Module | None, tuple[Diagnostic, ..
     try:
         if program is not None:
             module = lower(program, findings)
+        if module is not None and not broken:
+            _look_at_order(module, findings)
     except RecursionError:
         findings.extend(too_deep(source).diagnostics)
     found = sorted([*broken, *findings.diagnostics], key=Diagnostic.sort_key)
     return (None if broken or findings.failed else module), tuple(_shortened(found))
+
+
+def _look_at_order(module: ir.Module, findings: Findings) -> None:
+    """Reports patterns that an earlier one always beats."""
+    from qpat.analysis.reachability import reachability  # here, because faults come first
+
+    answers = reachability(module)
+    if any(each.by is not None for each in answers):
+        from qpat.analysis.findings import report_unreachable
+
+        report_unreachable(answers, findings)
 
 
 def _shortened(found: list[Diagnostic]) -> Iterator[Diagnostic]:

@@ -9,7 +9,7 @@ from qpat.records import dataclass
 from qpat.semantics import ir
 from qpat.semantics.conditions import Conditions, conditions_of, lets_of
 from qpat.semantics.conflicts import report_alternative, report_conflict
-from qpat.semantics.constraints import Conflict
+from qpat.semantics.constraints import Conflict, Constraints
 from qpat.semantics.facts import (
     RowFacts,
     dtype_facts,
@@ -82,6 +82,19 @@ def _judged(
     statements: tuple[ir.Statement, ...],
     calls: frozenset[str],
 ) -> _Judged:
+    constraints, refusal = row_constraints(row, ports, statements, calls)
+    found = constraints.conflicts()
+    return _Judged(row, [tuple(sorted(each, key=_distance)) for each in found], refusal)
+
+
+def row_constraints(
+    row: ir.Row,
+    ports: tuple[ir.Port, ...],
+    statements: tuple[ir.Statement, ...],
+    calls: frozenset[str],
+) -> tuple[Constraints, Conflict | None]:
+    """All that is known of the graphs that a row matches, and the condition that is false in it
+    anyway. `calls` are the names of calls in any row of the pattern."""
     facts = RowFacts(row)
     for port in ports:
         port_facts(facts, port)
@@ -96,8 +109,7 @@ def _judged(
         elif isinstance(node, ir.Field):
             field_facts(facts, index, node)
     refusal = _assume(facts, ports, statements, calls)
-    found = settled(facts).conflicts()
-    return _Judged(row, [tuple(sorted(each, key=_distance)) for each in found], refusal)
+    return settled(facts), refusal
 
 
 def _distance(conflict: Conflict) -> tuple[int, int]:

@@ -1,0 +1,107 @@
+"""Conditions that say of one term which values it may have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from qpat.analysis.terms import Term, Terms
+from qpat.records import dataclass
+from qpat.semantics import ir
+from qpat.semantics.constraints import Allowed, Scalar, one_of
+
+_FLIPPED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+
+
+@dataclass(frozen=True)
+class Atom:
+    """What a condition allows of a term, no more and no less: of a list or an array each element.
+    `is_one`: and all elements must be equal, too."""
+
+    term: Term
+    allowed: Allowed
+    is_one: bool = False
+
+
+def atom_of(condition: ir.Expression, terms: Terms) -> Atom | None:
+    """A condition as an atom; None where it is not of that kind."""
+    node = terms.folding.resolved(condition)
+    match node:
+        case ir.Operation(operator="not"):
+            return _truth(terms.folding.resolved(node.operands[0]), terms, False)
+        case ir.Operation() if node.operator in _FLIPPED:
+            return _comparison(node, terms)
+        case ir.Contained():
+            return _contained(node, terms)
+    return _truth(node, terms, True)
+
+
+def _truth(node: ir.Expression, terms: Terms, wanted: bool) -> Atom | None:
+    is_flag = isinstance(node, ir.ReadAttribute) and node.kind is ir.Kind.BOOL
+    return Atom(terms.term(node), one_of(wanted)) if is_flag else None
+
+
+def _comparison(node: ir.Operation, terms: Terms) -> Atom | None:
+    left, right = (terms.folding.value(each) for each in node.operands)
+    relation, value, other = node.operator, right, node.operands[0]
+    if not _is_scalar(value):
+        relation, value, other = _FLIPPED[relation], left, node.operands[1]
+    if not _is_scalar(value):
+        return None
+    assert value is None or isinstance(value, bool | int | float | str)
+    allowed = _compared(relation, value)
+    return None if allowed is None else Atom(terms.term(other), allowed)
+
+
+def _compared(relation: str, value: Scalar) -> Allowed | None:
+    if relation == "==":
+        return one_of(value)
+    if relation == "!=":
+        return Allowed(excluded=frozenset([value]))
+    if not isinstance(value, int | float):
+        return None
+    end = "most" if relation[0] == "<" else "least"
+    is_open = frozenset([end] if len(relation) == 1 else [])
+    if end == "most":
+        return Allowed(most=value, open=is_open)
+    return Allowed(least=value, open=is_open)
+
+
+def _contained(node: ir.Contained, terms: Terms) -> Atom | None:
+    term = terms.term(node.value)
+    if isinstance(node.container, tuple):
+        first, last = (terms.folding.value(end) for end in node.container)
+        if node.negated or not _is_number(first) or not _is_number(last):
+            return None
+        return Atom(term, Allowed(least=first, most=last))  # type: ignore[arg-type]
+    container = terms.folding.resolved(node.container)
+    if not isinstance(container, ir.Sequence):
+        return None
+    values = [terms.folding.value(element) for element in container.elements]
+    if not all(map(_is_scalar, values)):
+        return None
+    scalars: frozenset[Scalar] = frozenset(values)  # type: ignore[arg-type]
+    is_scalar = terms.is_scalar(term)
+    if node.negated:
+        return Atom(term, Allowed(excluded=scalars)) if is_scalar else None
+    return Atom(term, Allowed(scalars), is_one=not is_scalar)
+
+
+def element_values(value: ir.AttributeValue) -> list[Scalar]:
+    """The elements of a written attribute, those of lists in lists too."""
+    return list(_elements(value))
+
+
+def _elements(value: ir.AttributeValue) -> Iterator[Scalar]:
+    if isinstance(value, tuple):
+        for each in value:
+            yield from _elements(each)
+    elif not isinstance(value, ir.DtypeOf):
+        yield value
+
+
+def _is_scalar(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
