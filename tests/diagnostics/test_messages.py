@@ -20,7 +20,7 @@ FRONT_END = [
     ROOT / "qpat" / "compiler.py",
     *(
         path
-        for part in ("syntax", "ops", "semantics")
+        for part in ("syntax", "ops", "semantics", "analysis")
         for path in (ROOT / "qpat" / part).glob("*.py")
     ),
 ]
@@ -29,6 +29,12 @@ FRONT_END = [
 def pattern(body: str, ports: str = "x: int8", output: str = "y: int8", alias: str = "") -> str:
     lines = "".join(f"  {line.strip()}\n" for line in body.strip().splitlines())
     return f'compiler "npu"\n\npattern p({ports}) -> {output}{alias} {{\n{lines}}}\n'
+
+
+def two(first: str, second: str) -> str:
+    """Two patterns, `p` and `q`, behind each other."""
+    later = pattern(second).replace('compiler "npu"\n\n', "").replace("pattern p", "pattern q")
+    return pattern(first) + later
 
 
 RELU = "y = nn.relu(x)"
@@ -247,6 +253,22 @@ CASES = {
     ),
     "QP163_condition": pattern(f"{BIASED}where bias? => bias.dtype == int64", BIASED_PORTS),
     "QP164_always": pattern(f"{RELU}\nwhere 2 > 1"),
+    # ---- order ----
+    "QP201_inside": two("y = abs(x)", "y = clip(abs(x))"),
+    "QP201_the_same": two("y = clip(x)", "y = clip(x)"),
+    "QP201_root": two("y = qnn.requantize(x, ..)", "y = qnn.requantize(nn.relu(x), ..)"),
+    "QP201_condition": two(
+        "y = nn.max_pool2d(x)\nwhere y.attrs.pool_size <= 8",
+        'y = nn.max_pool2d(x, layout="NHWC")\nwhere y.attrs.pool_size in 1..3',
+    ),
+    "QP201_form": pattern("form a { y = abs(x) }\nform b { y = clip(abs(x)) }"),
+    "QP201_family": 'compiler "npu"\n\nfor op in [abs, exp] {\n  pattern p_$op(x: int8) -> y: int8 '
+    "{\n    y = $op(x)\n  }\n}\npattern last(x: int8) -> y: int8 { y = nn.relu(exp(x)) }\n",
+    "QP202_limits": two(
+        "y = clip(x)\nwhere y.attrs.a_max <= 6", "y = clip(x)\nwhere y.attrs.a_max >= 4"
+    ),
+    "QP203_operators": pattern("y = {add, add}(x, const b)", "x: int8, b: int8"),
+    "QP203_alternatives": pattern("y = abs(x) | abs(x)"),
     # ---- the file ----
     "QP140_no_compiler": pattern(RELU).partition("\n\n")[2],
     "QP141_dot": pattern(RELU).replace("npu", "my.npu"),
@@ -310,7 +332,7 @@ def test_unreadable_file_is_named(name: str, said: str, tmp_path: Path) -> None:
 def test_only_these_are_warnings() -> None:
     for name in CASES:
         warns = {found.severity for found in findings(CASES[name])} == {Severity.WARNING}
-        assert warns == name.startswith(("QP091", "QP153", "QP163", "QP164")), name
+        assert warns == name.startswith(("QP091", "QP153", "QP163", "QP164", "QP202")), name
 
 
 def test_faults_in_different_patterns_are_all_reported_in_order_of_place() -> None:
