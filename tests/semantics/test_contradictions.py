@@ -117,9 +117,9 @@ def test_combinations_that_cannot_be_are_no_finding_where_each_choice_can() -> N
 
 
 def test_family_is_reported_where_a_whole_pattern_is_dead_only() -> None:
-    family = 'compiler "n"\nfor op in [abs, isnan] { pattern p_$op'
-    alternative = "(x: int8) -> y: int8 { y = $op(x) | clip(x) }"
-    form = "(x: int8) -> y: int8 { form a { y = $op(x) }  form b { y = clip(x) } }"
+    family = 'compiler "n"\nfor op, other in [(abs, clip), (isnan, nn.relu)] { pattern p_$op'
+    alternative = "(x: int8) -> y: int8 { y = $op(x) | $other(x) }"
+    form = "(x: int8) -> y: int8 { form a { y = $op(x) }  form b { y = $other(x) } }"
     whole = "(x: int8) -> y: int8 { y = $op(x) }"
     for item, wanted in ((alternative, []), (form, []), (whole, ["QP160"])):
         found = check_source(Source("case.qpat", f"{family}{item} }}"))[1]

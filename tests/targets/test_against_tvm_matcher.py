@@ -16,10 +16,9 @@ import tvm
 from hypothesis import HealthCheck, Phase, event, given, settings
 from tvm import relay
 
-from qpat.compiler import compile_source
 from qpat.diagnostics import QpatError
 from qpat.semantics import ir
-from qpat.source import Source
+from tests.lowering import compiled as unordered
 from tests.targets.strategies import Case, Pattern, cases, matching_cases
 
 _SETTINGS = settings(
@@ -321,7 +320,7 @@ class _Module:
 
 @lru_cache(maxsize=8)
 def _compile(text: str) -> tuple[ModuleType, ir.Pattern]:
-    compiled = compile_source(Source("random.qpat", text))
+    compiled = unordered(text)
     module = ModuleType("generated_by_qpat")
     # The dataclasses of the module look for it by its name.
     sys.modules[module.__name__] = module
