@@ -14,11 +14,10 @@ from qpat.analysis.embedding import is_constant
 from qpat.ops.table import operator
 from qpat.records import dataclass, field, replace
 from qpat.semantics import ir
-from qpat.semantics.conditions import lets_of
+from qpat.semantics.conditions import SCALAR_TYPES, lets_of
 from qpat.semantics.folding import Folding
 
 Term: TypeAlias = "tuple[object, ...]"
-SCALAR_TYPES = frozenset(["int", "int_or_none", "float", "bool", "str", "dtype"])
 _LARGEST_EXACT = 2048  # whole number up to which float16 has all
 _SLOTS = {"scale": ("scale",), "zero_point": ("zero_point",), "qparams": ("scale", "zero_point")}
 
