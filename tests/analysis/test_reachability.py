@@ -341,6 +341,8 @@ def test_rows_beaten_by_different_patterns_are_one_finding() -> None:
 
 def test_optional_calls_in_a_chain_do_not_stand_twice() -> None:
     assert codes(pattern("p", "a = clip(x)?\n  b = clip(a)?\n  y = abs(b)")) == []
+    assert codes(pattern("p", "y = abs(clip(clip(exp(x))?)?)")) == []
+    assert codes(pattern("p", "y = abs(clip(exp(x)) | clip(exp(x)))")) == ["QP203"]
 
 
 def test_alternatives_that_differ_do_not_stand_twice() -> None:
