@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from qpat.analysis.terms import Term, Terms
 from qpat.records import dataclass
 from qpat.semantics import ir
+from qpat.semantics.conditions import FLIPPED, compared, is_scalar
 from qpat.semantics.constraints import Allowed, Scalar, one_of
-
-_FLIPPED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ def atom_of(condition: ir.Expression, terms: Terms) -> Atom | None:
     match node:
         case ir.Operation(operator="not"):
             return _truth(terms.folding.resolved(node.operands[0]), terms, False)
-        case ir.Operation() if node.operator in _FLIPPED:
+        case ir.Operation() if node.operator in FLIPPED:
             return _comparison(node, terms)
         case ir.Contained():
             return _contained(node, terms)
@@ -43,27 +42,13 @@ def _truth(node: ir.Expression, terms: Terms, wanted: bool) -> Atom | None:
 def _comparison(node: ir.Operation, terms: Terms) -> Atom | None:
     left, right = (terms.folding.value(each) for each in node.operands)
     relation, value, other = node.operator, right, node.operands[0]
-    if not _is_scalar(value):
-        relation, value, other = _FLIPPED[relation], left, node.operands[1]
-    if not _is_scalar(value):
+    if not is_scalar(value):
+        relation, value, other = FLIPPED[relation], left, node.operands[1]
+    if not is_scalar(value):
         return None
-    assert value is None or isinstance(value, bool | int | float | str)
-    allowed = _compared(relation, value)
-    return None if allowed is None else Atom(terms.term(other), allowed)
-
-
-def _compared(relation: str, value: Scalar) -> Allowed | None:
-    if relation == "==":
-        return one_of(value)
-    if relation == "!=":
-        return Allowed(excluded=frozenset([value]))
-    if not isinstance(value, int | float):
+    if relation not in ("==", "!=") and not _is_number(value):
         return None
-    end = "most" if relation[0] == "<" else "least"
-    is_open = frozenset([end] if len(relation) == 1 else [])
-    if end == "most":
-        return Allowed(most=value, open=is_open)
-    return Allowed(least=value, open=is_open)
+    return Atom(terms.term(other), compared(relation, value))
 
 
 def _contained(node: ir.Contained, terms: Terms) -> Atom | None:
@@ -77,13 +62,13 @@ def _contained(node: ir.Contained, terms: Terms) -> Atom | None:
     if not isinstance(container, ir.Sequence):
         return None
     values = [terms.folding.value(element) for element in container.elements]
-    if not all(map(_is_scalar, values)):
+    if not all(map(is_scalar, values)):
         return None
     scalars: frozenset[Scalar] = frozenset(values)  # type: ignore[arg-type]
-    is_scalar = terms.is_scalar(term)
+    is_one_value = terms.is_scalar(term)
     if node.negated:
-        return Atom(term, Allowed(excluded=scalars)) if is_scalar else None
-    return Atom(term, Allowed(scalars), is_one=not is_scalar)
+        return Atom(term, Allowed(excluded=scalars)) if is_one_value else None
+    return Atom(term, Allowed(scalars), is_one=not is_one_value)
 
 
 def element_values(value: ir.AttributeValue) -> list[Scalar]:
@@ -97,10 +82,6 @@ def _elements(value: ir.AttributeValue) -> Iterator[Scalar]:
             yield from _elements(each)
     elif not isinstance(value, ir.DtypeOf):
         yield value
-
-
-def _is_scalar(value: object) -> bool:
-    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _is_number(value: object) -> bool:

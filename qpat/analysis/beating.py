@@ -225,8 +225,8 @@ class _Asking:
         if isinstance(size, int):
             return self.later.holds(Atom(("dim", place, axis), one_of(size)))
         first = self.terms.term(ir.ReadLocal(size, ir.Kind.INT, self.pattern.span))
-        if first == ("dim", place, axis):
-            return True
+        if first == ("dim", place, axis) or first[0] != "dim":
+            return first[0] == "dim"
         variables = [self._dimension(place, axis), self._dimension(*first[1:])]  # type: ignore[arg-type]
         here, there = variables
         return here is not None and there is not None and self.later.are_equal(here, there)
@@ -241,13 +241,21 @@ class _Asking:
         reasons: list[str] = []
         for statement in self.earlier.statements:
             for expression in _calculated(statement):
-                if self.refusals.is_safe(expression) and not _is_typed(statement):
+                if self.refusals.is_safe(expression) and self._is_taken(statement, expression):
                     continue
                 found = list(causes(expression, self.terms))
                 if not any(each.startswith("extern") for each in found):
                     return _MAYBE
                 reasons += found
         return Outcome(Taking.OPEN, tuple(dict.fromkeys(reasons))) if reasons else _ALWAYS
+
+    def _is_taken(self, statement: ir.Statement, expression: ir.Expression) -> bool:
+        """Whether a statement takes any value that its expression may have."""
+        if isinstance(statement, ir.Fill):
+            is_slot = self.terms.term(expression)[0] in ("scale", "zero_point")
+            is_value = is_slot or self.refusals.is_number(expression)
+            return is_value and statement.slot in ("scale", "zero_point")
+        return not isinstance(statement, ir.Param) or _is_plain_param(statement)
 
 
 def _calculated(statement: ir.Statement) -> Iterator[ir.Expression]:
@@ -256,8 +264,13 @@ def _calculated(statement: ir.Statement) -> Iterator[ir.Expression]:
         yield from expressions(statement)
 
 
-def _is_typed(statement: ir.Statement) -> bool:
-    """Whether a value is held to a type, which may refuse it."""
-    return isinstance(statement, ir.Param) and (
-        statement.type is not None or len(statement.names) > 1
+def _is_plain_param(statement: ir.Param) -> bool:
+    """Whether a param is taken as it is: a declared type may refuse it, and so may what makes whole
+    numbers of a list that may be unset (`_settled` in qpat/targets/relay_records.py)."""
+    if statement.type is not None or len(statement.names) > 1:
+        return False
+    value = statement.value
+    is_list = isinstance(value, ir.ReadAttribute | ir.Sequence) or (
+        isinstance(value, ir.Function) and value.name == "axes"
     )
+    return is_list or value.kind is not ir.Kind.INTS

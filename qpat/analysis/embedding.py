@@ -16,6 +16,7 @@ from qpat.ops.table import operator
 from qpat.records import dataclass, field
 from qpat.semantics import ir
 from qpat.semantics.ir import Constness
+from qpat.semantics.walk import below, under
 
 # The generated modules say so many ways round of a row and no more (_MOST_WAYS in
 # qpat/targets/relay_patterns.py).
@@ -56,17 +57,6 @@ class Embeddings:
 NONE = Embeddings((), False, False)
 
 
-def below(node: ir.Node) -> tuple[int, ...]:
-    """The nodes that a node is directly made of."""
-    if isinstance(node, ir.Call):
-        return node.operands
-    if isinstance(node, ir.CompositeCall):
-        return node.operands or ()
-    if isinstance(node, ir.Tuple):
-        return node.elements
-    return (node.value,) if isinstance(node, ir.Field) else ()
-
-
 def embeddings(inner: ir.Row, outer: ir.Row, at: int) -> Embeddings:
     """The ways that `inner` lies in `outer` with its root at node `at`."""
     if len(inner.swaps) > _MOST_SWAPS:
@@ -93,18 +83,6 @@ def _is_sticky(row: ir.Row) -> bool:
         for operand in below(row.nodes[call])
         for node in under(row, operand)
     )
-
-
-def under(row: ir.Row, index: int) -> set[int]:
-    """A node and all that it is made of."""
-    found: set[int] = set()
-    waiting = [index]
-    while waiting:
-        node = waiting.pop()
-        if node not in found:
-            found.add(node)
-            waiting += below(row.nodes[node])
-    return found
 
 
 # ---- node by node -------------------------------------------------------------------------

@@ -34,6 +34,9 @@ def _report_pattern(answers: Sequence[Answer], findings: Findings) -> None:
     if _are_all_dead(answers):
         _report_dead(_shown(answers), f"`{pattern.name}`", pattern_head(pattern), findings)
         return
+    # The instances of a family share their text, and it may be of use in some of them only.
+    if "$" in pattern.span.text:
+        return
     forms = {each.entry.row.form: None for each in answers if each.entry.row.form is not None}
     dead = []
     for form in forms:
@@ -124,6 +127,8 @@ def _report_repeated(answer: Answer, findings: Findings) -> None:
     if first is None or second is None:
         place = entry.row.nodes[entry.row.root].span
         first, second = place, place
+    elif _is_within(first, second) or _is_within(second, first):
+        return  # two optional calls in a chain, of which either may be the one that is there
     message = f"an alternative of `{entry.pattern.name}` stands twice"
     others = (Label(second, "first here"),) if second != first else ()
     hint = f"leave one out; the row is {_graph(entry)}"
@@ -155,6 +160,10 @@ def _plain(value: object) -> object:
     if isinstance(value, tuple) and value and isinstance(value[0], ir.Attribute):
         return [(each.name, each.value) for each in value]
     return value
+
+
+def _is_within(span: Span, outer: Span) -> bool:
+    return outer.start <= span.start and span.end <= outer.end
 
 
 def _difference(row: ir.Row, other: ir.Row) -> Span | None:

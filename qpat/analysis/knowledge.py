@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from qpat.analysis.atoms import Atom, atom_of, element_values
-from qpat.analysis.embedding import below
 from qpat.analysis.terms import (
     EqualConstants,
     Term,
@@ -21,7 +20,7 @@ from qpat.semantics import ir
 from qpat.semantics.constraints import Allowed, Constraints, Variable, impossible, one_of
 from qpat.semantics.contradictions import row_constraints
 from qpat.semantics.ordering import expressions
-from qpat.semantics.walk import children
+from qpat.semantics.walk import below, children
 
 # What the semantic layer keeps facts of.
 _FACTS = ("dtype", "rank", "dim")

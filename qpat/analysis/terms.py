@@ -14,11 +14,11 @@ from qpat.analysis.embedding import is_constant
 from qpat.ops.table import operator
 from qpat.records import dataclass, field, replace
 from qpat.semantics import ir
-from qpat.semantics.conditions import lets_of
+from qpat.semantics.conditions import SCALAR_TYPES, lets_of
 from qpat.semantics.folding import Folding
 
 Term: TypeAlias = "tuple[object, ...]"
-SCALAR_TYPES = frozenset(["int", "int_or_none", "float", "bool", "str", "dtype"])
+_LARGEST_EXACT = 2048  # whole number up to which float16 has all
 _SLOTS = {"scale": ("scale",), "zero_point": ("zero_point",), "qparams": ("scale", "zero_point")}
 
 
@@ -57,7 +57,7 @@ class EqualConstants:
                     self._join(sites[0].constant, site.constant)
         wholes: dict[int, int] = {}
         for index, node in enumerate(row.nodes):
-            if isinstance(node, ir.Literal) and not node.about and node.value == int(node.value):
+            if isinstance(node, ir.Literal) and not node.about and _is_small(node.value):
                 self._join(wholes.setdefault(int(node.value), index), index)
 
     def of(self, node: int) -> int:
@@ -70,6 +70,11 @@ class EqualConstants:
         first, second = self.of(first), self.of(second)
         if first != second:
             self._leaders[second] = first
+
+
+def _is_small(value: int | float | bool) -> bool:
+    """Whether every float dtype holds a number as it is."""
+    return value == int(value) and abs(value) <= _LARGEST_EXACT
 
 
 # ---- terms ---------------------------------------------------------------------------------------
@@ -87,7 +92,7 @@ class Terms:
     place: Callable[[int], int]
     constant: Callable[[int], int]
     touched: frozenset[str] = field(default_factory=frozenset)
-    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    sizes: Mapping[str, tuple[int, int] | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, pattern: ir.Pattern, row: ir.Row, folding: Folding, equal: EqualConstants) -> Terms:
@@ -228,17 +233,17 @@ def is_agreed(row: ir.Row, space: ir.Space) -> bool:
     return not any(isinstance(row.nodes[site.constant], ir.SlotTuple) for site in sites)
 
 
-def named_sizes(pattern: ir.Pattern, row: ir.Row) -> dict[str, tuple[int, int]]:
+def named_sizes(pattern: ir.Pattern, row: ir.Row) -> dict[str, tuple[int, int] | None]:
     """The node and the axis that names of sizes are read from, as PortChecks in
-    qpat/targets/relay_ports.py reads them: ports that are always there first."""
-    found: dict[str, tuple[int, int]] = {}
+    qpat/targets/relay_ports.py reads them: ports that are always there first. None for what a port
+    names that the row lacks, or one that is many."""
+    found: dict[str, tuple[int, int] | None] = {}
     for port in sorted(pattern.ports, key=lambda port: port.maybe):
         node = row.values.get(port.name)
-        if node is None or port.shape is None or port.many:
-            continue
-        for index, size in sizes(port.shape):
+        for index, size in sizes(port.shape or ()):
             if isinstance(size, str):
-                found.setdefault(size, (node, index))
+                is_plain = node is not None and not port.many
+                found.setdefault(size, (node, index) if node is not None and is_plain else None)
     return found
 
 

@@ -18,9 +18,9 @@ from qpat.semantics.facts import NamedSize, RowFacts
 from qpat.semantics.folding import UNKNOWN, Folding
 from qpat.source import Span
 
-_FLIPPED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+FLIPPED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _SHORT_PADDING = 3  # so many numbers or fewer may be written for more
-_SCALAR_TYPES = frozenset(["int", "int_or_none", "float", "bool", "str", "dtype"])
+SCALAR_TYPES = frozenset(["int", "int_or_none", "float", "bool", "str", "dtype"])
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Conditions:
                     self.assume(node.operands[1])
             case ir.Operation(operator="not"):
                 self._truth(self.folding.resolved(node.operands[0]), False, node.span)
-            case ir.Operation() if node.operator in _FLIPPED:
+            case ir.Operation() if node.operator in FLIPPED:
                 self._comparison(node.operator, node.operands[0], node.operands[1], node.span)
             case ir.Contained():
                 self._contained(node, node.span)
@@ -89,14 +89,14 @@ class Conditions:
     ) -> None:
         left, right = self.folding.resolved(left), self.folding.resolved(right)
         first, second = self.folding.value(left), self.folding.value(right)
-        if _is_scalar(second):
-            self._say(left, _compared(relation, second), span)
-        elif _is_scalar(first):
-            self._say(right, _compared(_FLIPPED[relation], first), span)
+        if is_scalar(second):
+            self._say(left, compared(relation, second), span)
+        elif is_scalar(first):
+            self._say(right, compared(FLIPPED[relation], first), span)
         elif isinstance(right, ir.Sequence) and right.bracket == "[":
             self._compare_list(relation, left, right, span)
         elif isinstance(left, ir.Sequence) and left.bracket == "[":
-            self._compare_list(_FLIPPED[relation], right, left, span)
+            self._compare_list(FLIPPED[relation], right, left, span)
         elif relation == "==":
             self._equate(left, right, span)
 
@@ -116,7 +116,7 @@ class Conditions:
             self._contained_tuple(value, elements, span)
             return
         values = [self.folding.value(element) for element in elements]
-        scalars = [each for each in values if _is_scalar(each)]
+        scalars = [each for each in values if is_scalar(each)]
         if node.negated:
             self._say(value, Allowed(excluded=frozenset(scalars)), span, scalars_only=True)
         elif len(scalars) == len(values):
@@ -137,7 +137,7 @@ class Conditions:
             self.refusal = self.refusal or self._fact(("condition",), Allowed(frozenset()), span)
         for index, each in enumerate(value.elements):
             column = [row[index] for row in rows]
-            scalars = [field for field in column if _is_scalar(field)]
+            scalars = [field for field in column if is_scalar(field)]
             if len(scalars) == len(column):
                 self._say(self.folding.resolved(each), Allowed(frozenset(scalars)), span)
 
@@ -199,7 +199,7 @@ class Conditions:
                 return None if index is None else ("rank", index)
             case ir.ReadLocal() if node.name in self.sizes:
                 return ("size", node.name)
-            case ir.ReadAttribute() if self._type(node) in _SCALAR_TYPES:
+            case ir.ReadAttribute() if self._type(node) in SCALAR_TYPES:
                 return ("attr", self._call(node), node.attribute)
             case ir.Subscript(value=ir.ReadAttribute() as read) if self._type(read) == "list":
                 return self._element(read, self.folding.value(node.index) if node.index else None)
@@ -276,10 +276,10 @@ class Conditions:
     ) -> None:
         """Lists of different lengths are not equal, nor is one larger."""
         values = [self.folding.value(element) for element in other.elements]
-        if relation == "!=" or not all(_is_scalar(value) for value in values):
+        if relation == "!=" or not all(is_scalar(value) for value in values):
             return
         length = one_of(len(values))
-        allowed = [_compared(relation, value) for value in values if _is_scalar(value)]
+        allowed = [compared(relation, value) for value in values if is_scalar(value)]
         if isinstance(node, ir.ReadMember) and node.member == "shape" and not node.many:
             tensor = self._node(node.name)
             if tensor is not None:
@@ -294,7 +294,7 @@ class Conditions:
                 self._elements.add((call, name, index))
 
 
-def _is_scalar(value: object) -> TypeGuard[Scalar]:
+def is_scalar(value: object) -> TypeGuard[Scalar]:
     return value is None or isinstance(value, bool | int | float | str)
 
 
@@ -302,7 +302,7 @@ def _may_be_equal(first: object, second: object) -> bool:
     return first is UNKNOWN or second is UNKNOWN or first == second
 
 
-def _compared(relation: str, value: Scalar) -> Allowed:
+def compared(relation: str, value: Scalar) -> Allowed:
     """What is allowed on the left of a comparison with a value."""
     if relation == "==":
         return one_of(value)

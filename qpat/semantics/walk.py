@@ -1,4 +1,4 @@
-"""Walking over expressions of the IR."""
+"""Walking over the expressions of the IR, and over the nodes of a row."""
 
 from __future__ import annotations
 
@@ -33,3 +33,26 @@ def children(node: ir.Expression) -> Iterable[ir.Expression | None]:
         case ir.Sequence():
             return node.elements
     return ()
+
+
+def below(node: ir.Node) -> tuple[int, ...]:
+    """The nodes that a node is directly made of."""
+    if isinstance(node, ir.Call):
+        return node.operands
+    if isinstance(node, ir.CompositeCall):
+        return node.operands or ()
+    if isinstance(node, ir.Tuple):
+        return node.elements
+    return (node.value,) if isinstance(node, ir.Field) else ()
+
+
+def under(row: ir.Row, index: int) -> set[int]:
+    """A node and all that it is made of."""
+    found: set[int] = set()
+    waiting = [index]
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting += below(row.nodes[node])
+    return found

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from qpat.ops.roles import SCALAR, AxisMove, exchange
 from qpat.ops.table import operator
 from qpat.semantics import ir
+from qpat.semantics.walk import below
 from qpat.targets.layout import INDENT, assigned, bracketed, laid_out, literal, string
 from qpat.targets.names import Fresh
 from qpat.targets.reads import Reads
-from qpat.targets.relay_patterns import below
 from qpat.targets.rows import is_slot
 
 

@@ -15,6 +15,7 @@ from itertools import product
 from qpat.ops.roles import exchange
 from qpat.ops.table import operator
 from qpat.semantics import ir
+from qpat.semantics.walk import below, under
 from qpat.targets.layout import INDENT, WIDTH, assigned, bracketed, literal, string
 from qpat.targets.rows import summary
 
@@ -85,33 +86,11 @@ def _are_alike(row: ir.Row, index: int) -> bool:
 
 def _is_linked(row: ir.Row, index: int) -> bool:
     """Whether something under a call is also an operand of something else."""
-    under = _under(row, index) - {index}
+    inside = under(row, index) - {index}
     return any(
-        other not in under and other != index and under & set(below(node))
+        other not in inside and other != index and inside & set(below(node))
         for other, node in enumerate(row.nodes)
     )
-
-
-def _under(row: ir.Row, index: int) -> set[int]:
-    found: set[int] = set()
-    waiting = [index]
-    while waiting:
-        node = waiting.pop()
-        if node not in found:
-            found.add(node)
-            waiting += below(row.nodes[node])
-    return found
-
-
-def below(node: ir.Node) -> tuple[int, ...]:
-    """The nodes that a node is directly made of."""
-    if isinstance(node, ir.Call):
-        return node.operands
-    if isinstance(node, ir.CompositeCall):
-        return node.operands or ()
-    if isinstance(node, ir.Tuple):
-        return node.elements
-    return (node.value,) if isinstance(node, ir.Field) else ()
 
 
 class _Writer:

@@ -27,7 +27,7 @@ from tests.lowering import lowered
 from tests.targets.strategies import Case, cases
 
 MODULES = 20
-MOST_GRAPHS = 150
+MOST_GRAPHS = 100
 TOGETHER = 50
 
 

@@ -27,8 +27,7 @@ from tests.analysis.small import (
 )
 from tests.lowering import lowered
 
-MODULES = 300
-COUNTED = 80
+MODULES = 200
 FLOOR = 0.95
 
 
@@ -75,7 +74,7 @@ def sampled_modules() -> list[tuple[tuple[Pattern, ...], ir.Module, tuple[Answer
     return found
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(modules())
 def test_what_is_beaten_forms_nowhere(patterns: tuple[Pattern, ...]) -> None:
     text = module_text(patterns)
@@ -94,17 +93,18 @@ def test_what_is_beaten_forms_nowhere(patterns: tuple[Pattern, ...]) -> None:
 
 
 def test_most_that_never_form_are_said_to_be_beaten() -> None:
-    """Of the rows that match some graph alone and none behind the others."""
-    said = dead = 0
-    for patterns, _, answers in sampled_modules()[:COUNTED]:
+    """Of the rows that match some graph alone and none behind the others. That those said to be
+    beaten form nowhere is tested above."""
+    said = missed = 0
+    for patterns, _, answers in sampled_modules():
         rows = rows_of(patterns)
         for number, answer in enumerate(answers):
-            if forms_somewhere(rows, number) is not None or not matches_alone(rows[number]):
-                continue
-            dead += 1
-            said += answer.verdict is Verdict.BEATEN
-    assert dead >= 10
-    assert said >= FLOOR * dead
+            if answer.verdict is Verdict.BEATEN:
+                said += matches_alone(rows[number])
+            elif forms_somewhere(rows, number) is None:
+                missed += matches_alone(rows[number])
+    assert said >= 30
+    assert said >= FLOOR * (said + missed), f"{missed} missed, {said} said"
 
 
 def matches_alone(row: Row) -> bool:
