@@ -183,14 +183,15 @@ def _report_overlap(answers: Sequence[Answer], findings: Findings) -> None:
             continue
         first, second = answer.by.pattern, answer.entry.pattern
         earlier, later = (Knowledge(e.pattern, e.row) for e in (answer.by, answer.entry))
-        if not overlaps(earlier, later):
+        if first.name in second.after or not overlaps(earlier, later):
             continue
         message = (
             f"`{first.name}` and `{second.name}` both match some graphs, and neither is the "
             "special case of the other: only the order decides"
         )
         graph = _shared_graph(earlier, later)
-        hint = f"tell them apart with a `where`; a graph that both match: {graph}"
+        advice = f"tell them apart with a `where`, or write `after {first.name}` before its `{{`"
+        hint = f"{advice}; a graph that both match: {graph}"
         others = (Label(pattern_head(first), "comes first"),)
         findings.warning("QP202", pattern_head(second), message, hint=hint, others=others)
         return

@@ -518,7 +518,8 @@ class Row:
 @dataclass(frozen=True)
 class Pattern:
     """`composite` is the whole name, compiler and all. `operator_rule`: the operator that is
-    annotated as it stands, and no composite is made."""
+    annotated as it stands, and no composite is made. `after`: patterns that it is meant to follow.
+    """
 
     name: str
     composite: str
@@ -528,6 +529,7 @@ class Pattern:
     statements: tuple[Statement, ...]
     span: Span
     operator_rule: str | None = None
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

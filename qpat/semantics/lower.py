@@ -6,13 +6,14 @@ Ports, structure, spaces, statements and expressions have rooms of their own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from qpat.diagnostics import (
     MOST_REPORTS,
     Diagnostic,
     Findings,
     Fix,
+    Label,
     TooMany,
     did_you_mean,
     renamed,
@@ -70,6 +71,7 @@ def lower(program: Program, findings: Findings) -> ir.Module | None:
     for item in patterns:
         if item.name.text in seen:
             report_twice(item.name, seen[item.name.text].name.span, "pattern", findings)
+        _check_after(item, seen, patterns, lost, findings)
         seen.setdefault(item.name.text, item)
         # Findings of its own: a fault in one pattern must not change what is said of the next.
         mine = Findings(most=MOST_REPORTS)
@@ -98,6 +100,29 @@ def lower(program: Program, findings: Findings) -> ir.Module | None:
     if findings.failed:
         return None
     return ir.Module(compiler, tuple(lowered), options, tuple(interface.externs.values()), tests)
+
+
+def _check_after(
+    item: tree.Pattern,
+    earlier: Mapping[str, tree.Pattern],
+    patterns: Sequence[tree.Pattern],
+    lost: LostItems,
+    findings: Findings,
+) -> None:
+    """What a pattern is said to stand behind must be a pattern, and come before it."""
+    others = {each.name.text: each for each in patterns}
+    for name in item.after:
+        if name.text in earlier or name.text in lost.patterns:
+            continue
+        if name.text in others:
+            message = f"`{item.name.text}` is to stand after `{name.text}` and stands before it"
+            label = (Label(others[name.text].name.span, f"`{name.text}` stands here"),)
+            hint = "patterns are tried in the order written: move one of them"
+            findings.error("QP204", name.span, message, hint=hint, others=label)
+            continue
+        message = f"no pattern is called `{name.text}`"
+        hint = did_you_mean(name.text, earlier) or "`after` names patterns of this file"
+        findings.error("QP204", name.span, message, hint=hint)
 
 
 class _Found:
@@ -226,6 +251,7 @@ class _Pattern:
             statements,
             self.node.span,
             rule_of,
+            tuple(name.text for name in self.node.after),
         )
 
     def _report_unread(self, read: frozenset[str]) -> None:

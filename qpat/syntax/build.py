@@ -128,9 +128,9 @@ class TreeBuilder:
         return tree.Fragment(self._span(meta), name, formals or (), out, block)
 
     def pattern(self, meta: Meta, children: list[Any]) -> tree.Pattern:
-        name, ports, output, alias, block = children
-        span = self._span(meta)
-        return tree.Pattern(span, name, ports or (), output, alias, block, self._doc(span))
+        name, ports, output, alias, after, block = children
+        span, doc = self._span(meta), self._doc(self._span(meta))
+        return tree.Pattern(span, name, ports or (), output, alias, after or (), block, doc)
 
     def for_items(self, meta: Meta, children: list[Any]) -> tree.Family:
         names, values, *items = children

@@ -29,7 +29,7 @@ _BEFORE_MORE = frozenset(
     + ["==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "/", "%", "**"]
 )
 # What can follow a complete value in the same statement or header.
-BEHIND_VALUES = frozenset(["and", "or", "not", "in", "then", "else", "as", "on", "from"])
+BEHIND_VALUES = frozenset(["and", "or", "not", "in", "then", "else", "as", "on", "from", "after"])
 
 
 class Token(NamedTuple):

@@ -484,12 +484,14 @@ class Fragment(Node):
 
 @dataclass(frozen=True)
 class Pattern(Node):
-    """`doc` is the text of the `///` lines right above it."""
+    """`doc` is the text of the `///` lines right above it. It is meant to stand behind the patterns
+    `after`."""
 
     name: Identifier
     ports: tuple[Port, ...]
     output: Port
     alias: Alias | None
+    after: tuple[Identifier, ...]
     block: Block
     doc: str
 

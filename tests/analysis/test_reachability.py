@@ -376,6 +376,13 @@ def test_overlap(name: str) -> None:
     assert codes(pattern("p", first), pattern("q", second)) == ["QP202"]
 
 
+def test_overlap_that_is_meant() -> None:
+    first, second = next(iter(OVERLAPS.values()))
+    later = pattern("q", second).replace(" {", " after p {", 1)
+    assert codes(pattern("p", first), later) == []
+    assert codes(later, pattern("p", first)) == ["QP204"]
+
+
 def test_overlap_of_dtypes() -> None:
     first = pattern("p", "y = clip(x)", "x: int8 | uint8", "y: x.dtype")
     second = pattern("q", "y = clip(x)", "x: int8 | int16", "y: x.dtype")

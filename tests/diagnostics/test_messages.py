@@ -265,6 +265,10 @@ CASES = {
     "QP201_form": pattern("form a { y = abs(x) }\nform b { y = clip(abs(x)) }"),
     "QP201_family": 'compiler "npu"\n\nfor op in [abs, exp] {\n  pattern p_$op(x: int8) -> y: int8 '
     "{\n    y = $op(x)\n  }\n}\npattern last(x: int8) -> y: int8 { y = nn.relu(exp(x)) }\n",
+    "QP204_order": two("y = abs(x)", "y = exp(x)").replace("int8 {", "int8 after q {", 1),
+    "QP204_no_pattern": two("y = abs(x)", "y = exp(x)\n").replace(
+        "q(x: int8) -> y: int8", "q(x) -> y after pp"
+    ),
     "QP202_limits": two(
         "y = clip(x)\nwhere y.attrs.a_max <= 6", "y = clip(x)\nwhere y.attrs.a_max >= 4"
     ),

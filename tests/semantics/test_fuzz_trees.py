@@ -182,7 +182,7 @@ def ports() -> st.SearchStrategy[str]:
 
 def patterns() -> st.SearchStrategy[str]:
     block = st.lists(statements(), min_size=1, max_size=6).map("\n  ".join)
-    aliases = st.sampled_from(["", "", ' as "n"', ' as op "clip"', " as name"])
+    aliases = st.sampled_from(["", "", ' as "n"', ' as op "clip"', " as name", " after p"])
     heads = st.tuples(
         st.sampled_from(["p", "q", "small"]),
         st.lists(ports(), max_size=3, unique=True).map(", ".join),
