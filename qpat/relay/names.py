@@ -9,13 +9,16 @@ from tvm import relay
 
 
 def location(value: Any) -> str | None:
-    """What the frontend called a value: the name in its span; of several spans, as a pass writes
-    them that makes one call out of several, the last."""
+    """What the frontend called a value: the name in its span, or for Relay text the line it ends on.
+    Of several spans, as a pass writes them that makes one call out of several, the last."""
     span = getattr(value, "span", None)
     spans = getattr(span, "spans", None)
     last = list(spans)[-1] if spans else span
     name = getattr(getattr(last, "source_name", None), "name", None)
-    return str(name) if name else None
+    if not name:
+        return None
+    # Frontends write names and no lines. The span of what a block returns is the whole block.
+    return f"{name}:{last.end_line}" if int(last.end_line) > 0 else str(name)
 
 
 def short(name: str) -> str:

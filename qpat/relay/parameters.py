@@ -152,7 +152,7 @@ class _Any(frozenset[int]):
 
 
 def same(first: Parameters, second: Parameters) -> bool:
-    """Whether both say the same of a tensor. A vector of equal numbers says what one of them does."""
+    """Whether both say the same of a tensor: equal numbers for all channels are one for all."""
     if first.axis is not None and second.axis is not None and first.axis != second.axis:
         return _is_uniform(first) and _is_uniform(second) and same(_one(first), _one(second))
     return _same_numbers(first.scale, second.scale) and _same_numbers(

@@ -58,12 +58,21 @@ def _of_value(
         name = uses.get(value) if isinstance(value, relay.Constant) else name_of(value)
         yield _tensor(name, _made_by(value), value, type_, known)
     elif isinstance(value, relay.Call) and isinstance(type_, tvm.ir.TupleType):
+        names = _field_names(value, len(type_.fields))
         for index, each in enumerate(type_.fields):
             if isinstance(each, tvm.ir.TensorType):
                 item = spaces.aliases.item(value, index)
-                name = f"{name_of(value) or ''}[{index}]"
                 found = value if item is None else item
-                yield _tensor(name, _made_by(value), found, each, known)
+                yield _tensor(names[index], _made_by(value), found, each, known)
+
+
+def _field_names(call: Any, count: int) -> list[str]:
+    """The frontend of TFLite joins the names of all that an operator makes."""
+    said = location(call) or ""
+    names = said.split(", ")
+    if len(names) == count:
+        return [short(name) for name in names]
+    return [f"{short(said)}[{index}]" for index in range(count)]
 
 
 def _tensor(name: str | None, made_by: str, value: Any, type_: Any, known: Quantization) -> Any:
