@@ -14,7 +14,7 @@ from typing import Any
 
 from qpat.diagnostics import Diagnostic, warning
 from qpat.relay.importing import import_model
-from qpat.relay.names import operator_name
+from qpat.relay.names import Names, operator_name
 from qpat.relay.parameters import dtypes_of, is_integer, same
 from qpat.relay.prepare import is_prepared, prepare
 from qpat.relay.serialize import quantization_json
@@ -47,6 +47,7 @@ class Quantization:
     module: Any
     conflicts: tuple[Conflict, ...]
     faults: tuple[Silence, ...]
+    names: Names = field(repr=False)
     _spaces: Spaces = field(repr=False)
     _known: Mapping[Any, Saying] = field(repr=False)
     _reasons: Mapping[Any, str] = field(repr=False)
@@ -80,8 +81,13 @@ class Quantization:
 
     def findings(self, place: str | None = None) -> tuple[Diagnostic, ...]:
         """Conflicts and faults as warnings: QP342 and QP343. `place` is the module's file."""
-        disagreed = [warning("QP342", conflict_text(each), place=place) for each in self.conflicts]
-        wrong = [warning("QP343", silence_text(each), place=place) for each in self.faults]
+        disagreed = [
+            warning("QP342", conflict_text(each, self.names), place=place)
+            for each in self.conflicts
+        ]
+        wrong = [
+            warning("QP343", silence_text(each, self.names), place=place) for each in self.faults
+        ]
         return tuple(dict.fromkeys([*disagreed, *wrong]))
 
     def to_json(self) -> dict[str, Any]:
@@ -138,7 +144,9 @@ class _Solver:
         self._contradictions()
         faults = tuple(each for each in self.spaces.silent if each.unread.is_wrong)
         conflicts = tuple(self.conflicts.values())
-        return Quantization(module, conflicts, faults, self.spaces, self.known, self._reasons())
+        names = Names(self.spaces.order)
+        reasons = self._reasons()
+        return Quantization(module, conflicts, faults, names, self.spaces, self.known, reasons)
 
     def _forward(self) -> bool:
         """Every value from its operands. True where one was learnt."""

@@ -11,7 +11,7 @@ from tvm import relay
 
 from qpat.ops.roles import RESULT, roles
 from qpat.ops.table import operator
-from qpat.relay.names import location, operator_name, short
+from qpat.relay.names import Names, operator_name
 from qpat.relay.parameters import worded
 from qpat.targets.relay_reading import shape_of
 
@@ -44,7 +44,7 @@ class TensorQuantization:
 
 def tensors(spaces: Spaces, known: Quantization) -> tuple[TensorQuantization, ...]:
     """Every tensor once, operands first. Constants that are only scales or zero points are none."""
-    uses = _uses(spaces)
+    uses = _uses(spaces, known.names)
     return tuple(each for value in spaces.order for each in _of_value(value, spaces, known, uses))
 
 
@@ -55,24 +55,15 @@ def _of_value(
     if isinstance(value, relay.Constant) and value not in uses:
         return
     if isinstance(type_, tvm.ir.TensorType) and not _is_field_of_call(value, spaces):
-        name = uses.get(value) if isinstance(value, relay.Constant) else name_of(value)
+        name = uses.get(value) if isinstance(value, relay.Constant) else known.names.of(value)
         yield _tensor(name, _made_by(value), value, type_, known)
     elif isinstance(value, relay.Call) and isinstance(type_, tvm.ir.TupleType):
-        names = _field_names(value, len(type_.fields))
+        names = known.names.of_fields(value, len(type_.fields))
         for index, each in enumerate(type_.fields):
             if isinstance(each, tvm.ir.TensorType):
                 item = spaces.aliases.item(value, index)
                 found = value if item is None else item
                 yield _tensor(names[index], _made_by(value), found, each, known)
-
-
-def _field_names(call: Any, count: int) -> list[str]:
-    """The frontend of TFLite joins the names of all that an operator makes."""
-    said = location(call) or ""
-    names = said.split(", ")
-    if len(names) == count:
-        return [short(name) for name in names]
-    return [f"{short(said)}[{index}]" for index in range(count)]
 
 
 def _tensor(name: str | None, made_by: str, value: Any, type_: Any, known: Quantization) -> Any:
@@ -105,10 +96,10 @@ def _made_by(value: Any) -> str:
     return "constant" if isinstance(value, relay.Constant) else operator_name(value)
 
 
-def _uses(spaces: Spaces) -> dict[Any, str | None]:
+def _uses(spaces: Spaces, names: Names) -> dict[Any, str | None]:
     """The constants that are tensors, with a name made from how they are used."""
     resolve = spaces.aliases.resolve
-    uses = [use for value in spaces.order for use in _operands(value)]
+    uses = [use for value in spaces.order for use in _operands(value, names)]
     uses += [(None, result) for result in spaces.aliases.results()]
     found: dict[Any, str | None] = {}
     for name, used in uses:
@@ -118,12 +109,12 @@ def _uses(spaces: Spaces) -> dict[Any, str | None]:
     return found
 
 
-def _operands(value: Any) -> Iterator[tuple[str | None, Any]]:
+def _operands(value: Any, names: Names) -> Iterator[tuple[str | None, Any]]:
     """What a value is made from but for scales and zero points, each with a name for a constant."""
     if not isinstance(value, relay.Call):
         return
     signature = operator(operator_name(value))
-    made = name_of(value)
+    made = names.of(value)
     for index, argument in enumerate(value.args):
         in_table = signature is not None and index < len(signature.operands)
         operand = signature.operands[index].name if signature is not None and in_table else ""
@@ -135,41 +126,33 @@ def _operands(value: Any) -> Iterator[tuple[str | None, Any]]:
 # ---- words -------------------------------------------------------------------------------------
 
 
-def name_of(value: Any) -> str | None:
-    """What a value is called; None where the frontend gave it no name."""
-    if isinstance(value, relay.Var):
-        return str(value.name_hint)
-    said = location(value)
-    return None if said is None else short(said)
-
-
-def _described(value: Any) -> str:
+def _described(value: Any, names: Names) -> str:
     """A value in the middle of a sentence."""
-    made_by, name = _made_by(value), name_of(value)
+    made_by, name = _made_by(value), names.of(value)
     if made_by == "input":
         return f"input `{name}`" if name else "an input"
     what = "a constant" if made_by == "constant" else f"`{made_by}`"
     return f"{what} at {name}" if name else what
 
 
-def source_text(source: Source) -> str:
+def source_text(source: Source, names: Names) -> str:
     """`the lhs of `qnn.add` at model/add`, or the result of it."""
     tensor = "result" if source.tensor == RESULT else source.tensor
-    return f"the {tensor} of {_described(source.call)}"
+    return f"the {tensor} of {_described(source.call, names)}"
 
 
-def conflict_text(conflict: Conflict) -> str:
+def conflict_text(conflict: Conflict, names: Names) -> str:
     """One sentence that names the value and both calls."""
     first, second = (
-        f"{source_text(source)} has {worded(parameters)}"
+        f"{source_text(source, names)} has {worded(parameters)}"
         for source, parameters in (
             (conflict.first_source, conflict.first),
             (conflict.second_source, conflict.second),
         )
     )
-    return f"two operators disagree about {_described(conflict.value)}: {first}; {second}"
+    return f"two operators disagree about {_described(conflict.value, names)}: {first}; {second}"
 
 
-def silence_text(silence: Silence) -> str:
+def silence_text(silence: Silence, names: Names) -> str:
     """One sentence that names the call and what it says that cannot be."""
-    return f"nothing can be read of {source_text(silence.source)}: {silence.unread.reason}"
+    return f"nothing can be read of {source_text(silence.source, names)}: {silence.unread.reason}"
