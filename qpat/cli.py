@@ -246,6 +246,7 @@ def _partition(options: argparse.Namespace) -> int:
     for path, text in texts.items():
         write_atomically(path, text)
     say("done")
+    print_findings(result.quantization.findings(options.model), options.color)
     print(as_text(result))
     for path in texts:
         print(f"wrote {path}")

@@ -16,8 +16,9 @@ def location(value: Any) -> str | None:
     span = getattr(value, "span", None)
     spans = getattr(span, "spans", None)
     last = list(spans)[-1] if spans else span
-    name = getattr(getattr(last, "source_name", None), "name", None)
-    return str(name) if name and int(last.line) == 0 else None
+    if last is None or int(last.line) > 0:
+        return None
+    return str(last.source_name.name) or None
 
 
 def short(name: str) -> str:

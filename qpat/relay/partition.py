@@ -21,7 +21,7 @@ from qpat.relay.loading import load
 from qpat.relay.names import location, operator_name
 from qpat.relay.parameters import dtypes_of, is_integer
 from qpat.relay.prepare import prepare
-from qpat.relay.quantization import Conflict, analysed
+from qpat.relay.quantization import Conflict, Quantization, analysed
 from qpat.relay.serialize import partition_json
 from qpat.targets.relay_reading import operands_of
 
@@ -57,17 +57,22 @@ class HostOperator:
 
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """`prepared` is the module before, `module` the one with composites, `generated` the compiled
-    patterns as a Python module."""
+    """`prepared` is the module before, `module` the one with composites, `quantization` what is
+    known of its tensors, `generated` the compiled patterns as a Python module."""
 
     compiler: str
     prepared: Any
     module: Any
     matches: tuple[Match, ...]
     host: tuple[HostOperator, ...]
-    conflicts: tuple[Conflict, ...]
+    quantization: Quantization
     generated: ModuleType
     options: Mapping[str, Any]
+
+    @property
+    def conflicts(self) -> tuple[Conflict, ...]:
+        """Values of which two operators say different things."""
+        return self.quantization.conflicts
 
     def regions(self) -> Any:
         """The module with one function for each region of composites: AnnotateTarget,
@@ -137,7 +142,7 @@ def partition(
         merged,
         tuple(matches),
         tuple(host),
-        tuple(analysis.conflicts),
+        analysis,
         generated,
         dict(options or {}),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,14 @@ class Quantization:
     module: Any
     conflicts: tuple[Conflict, ...]
     faults: tuple[Silence, ...]
-    names: Names = field(repr=False)
     _spaces: Spaces = field(repr=False)
     _known: Mapping[Any, Saying] = field(repr=False)
     _reasons: Mapping[Any, str] = field(repr=False)
+
+    @cached_property
+    def names(self) -> Names:
+        """What the values of `module` are called."""
+        return Names(self._spaces.order)
 
     def of(self, value: Any) -> Parameters | None:
         """Parameters of an expression of `module`; None where nothing is known, and for a tuple.
@@ -81,14 +86,11 @@ class Quantization:
 
     def findings(self, place: str | None = None) -> tuple[Diagnostic, ...]:
         """Conflicts and faults as warnings: QP342 and QP343. `place` is the module's file."""
-        disagreed = [
-            warning("QP342", conflict_text(each, self.names), place=place)
-            for each in self.conflicts
-        ]
-        wrong = [
-            warning("QP343", silence_text(each, self.names), place=place) for each in self.faults
-        ]
-        return tuple(dict.fromkeys([*disagreed, *wrong]))
+        disagreed = (conflict_text(each, self.names) for each in self.conflicts)
+        wrong = (silence_text(each, self.names) for each in self.faults)
+        found = [warning("QP342", text, place=place) for text in disagreed]
+        found += [warning("QP343", text, place=place) for text in wrong]
+        return tuple(dict.fromkeys(found))
 
     def to_json(self) -> dict[str, Any]:
         """What docs/params.md describes: plain numbers, lists and strings."""
@@ -144,9 +146,8 @@ class _Solver:
         self._contradictions()
         faults = tuple(each for each in self.spaces.silent if each.unread.is_wrong)
         conflicts = tuple(self.conflicts.values())
-        names = Names(self.spaces.order)
         reasons = self._reasons()
-        return Quantization(module, conflicts, faults, names, self.spaces, self.known, reasons)
+        return Quantization(module, conflicts, faults, self.spaces, self.known, reasons)
 
     def _forward(self) -> bool:
         """Every value from its operands. True where one was learnt."""

@@ -37,11 +37,8 @@ def quantization_json(quantization: Any) -> dict[str, Any]:
         "conflicts": [
             {
                 "message": conflict_text(each, names),
-                "first": {**_parameters_json(each.first), **_source_json(each.first_source, names)},
-                "second": {
-                    **_parameters_json(each.second),
-                    **_source_json(each.second_source, names),
-                },
+                "first": _parameters_json(each.first) | _source_json(each.first_source, names),
+                "second": _parameters_json(each.second) | _source_json(each.second_source, names),
             }
             for each in quantization.conflicts
         ],
