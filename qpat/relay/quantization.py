@@ -7,6 +7,7 @@ disagree the value is unknown and the disagreement is kept as a conflict.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -219,31 +220,28 @@ class _Solver:
 
     # ---- why a value is not known ----
     def _reasons(self) -> dict[Any, str]:
-        """For each value of integers that is not known why; those that are left out have no
-        reason but that no operator says anything of them."""
+        """For each value that is not known why; those that are left out have no reason but that no
+        operator says anything of them. What would be known from a value is unknown as that is."""
         reasons = {
             value: f"dropped by the frontend ({name})"
-            for value, name in self._spread(self.spaces.dropped).items()
+            for value, name in self.spaces.dropped.items()
         }
         reasons |= self.lost
         for silence in self.spaces.silent:
             name = operator_name(silence.source.call)
             reasons[silence.value] = f"{name}: {silence.unread.reason}"
         reasons |= dict.fromkeys(self.disagreed, "operators disagree")
-        return reasons
-
-    def _spread(self, seeds: Mapping[Any, str]) -> dict[Any, str]:
-        """What is unknown beside a value whose parameters were dropped would be known from it."""
         found: dict[Any, str] = {}
-        waiting = [each for each in seeds.items() if self._is_open(each[0])]
+        waiting = deque(each for each in reasons.items() if each[0] not in self.known)
         while waiting:
-            value, name = waiting.pop()
+            value, reason = waiting.popleft()
             if value in found:
                 continue
-            found[value] = name
+            found[value] = reason
             beside = [edge.end for edge in self.spaces.outof.get(value, ())]
             beside += [edge.start for edge in self.spaces.into.get(value, ())]
-            waiting += [(each, name) for each in beside if self._is_open(each)]
+            unknown = (each for each in beside if each not in self.known)
+            waiting.extend((each, reasons.get(each, reason)) for each in unknown)
         return found
 
 

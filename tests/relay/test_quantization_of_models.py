@@ -112,11 +112,7 @@ def test_every_quantized_tensor_of_the_file_was_compared(name: str) -> None:
     case = models.case(name)
     compared = {flat.name for _, flat, _ in _values(case)}
     used = {key for op in case.file.operators for key in (*op.inputs, *op.outputs) if key}
-    left = {
-        key
-        for key in used - compared
-        if case.file.tensors[key].scale is not None
-    }
+    left = {key for key in used - compared if case.file.tensors[key].scale is not None}
     assert left == WITHOUT_A_VALUE.get(name, set())
 
 
