@@ -49,6 +49,7 @@ class Aliases:
                 function = self.function(node)
                 if function is not None:
                     self.callers.setdefault(function, []).append(node)
+        self._called = frozenset(self.callers)
         for function, calls in list(self.callers.items()):
             if len(calls) == 1:
                 self._bound.update(zip(function.params, calls[0].args, strict=False))
@@ -105,8 +106,9 @@ class Aliases:
         return self._item.get((source, index))
 
     def results(self) -> list[Expr]:
-        """What the functions of the module return."""
-        return [f.body for f in self._globals.values() if isinstance(f, relay.Function)]
+        """What those functions return that are called from outside of the module only."""
+        functions = (f for f in self._globals.values() if isinstance(f, relay.Function))
+        return [function.body for function in functions if function not in self._called]
 
     def order(self) -> list[Expr]:
         """Every value once, operands first."""

@@ -27,7 +27,7 @@ qnn = relay.qnn.op
 _CLAIMS = st.tuples(st.sampled_from((0.5, 0.25, 0.125)), st.sampled_from((-128, -3, 0, 7)))
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Value:
     """`zeros` has its shape, `space` is an index into those of the maker."""
 
@@ -35,6 +35,9 @@ class Value:
     zeros: Any
     truth: Claim
     space: int
+
+    def __repr__(self) -> str:
+        return f"value {self.space} {self.truth} {self.zeros.shape}"
 
 
 @dataclass(eq=False)
@@ -46,6 +49,7 @@ class Random:
     values: list[Value] = field(default_factory=list)
     made: list[Value] = field(default_factory=list)
     inputs: list[Any] = field(default_factory=list)
+    outputs: list[Any] = field(default_factory=list)  # what no further call may take
     parents: list[int] = field(default_factory=list)
     claims: list[tuple[int, Claim]] = field(default_factory=list)
 
@@ -117,7 +121,7 @@ def typed(maker: Random) -> tuple[Any, list[tuple[Value, Any]]]:
         for node in post_order(value.expr)
         for operand in _below(node)
     }
-    leaves = [value.expr for value in maker.values if value.expr not in used]
+    leaves = [value.expr for value in maker.values if value.expr not in used] + maker.outputs
     function = relay.Function(maker.inputs, relay.Tuple(leaves))
     module = relay.transform.InferType()(tvm.IRModule.from_expr(function))
     places = zip(post_order(function), post_order(module["main"]), strict=True)
@@ -198,6 +202,8 @@ def _dense(maker: Random) -> None:
         made, after = maker.result(zeros)
         made.expr = qnn.requantize(total, *before, *after)
         maker.keep(made)
+    else:
+        maker.outputs.append(total)
 
 
 # ---- operators that say nothing and pass everything on ----------------------------------
