@@ -3,6 +3,7 @@ exactly, what cannot is unknown, and contradictions are reported; before and aft
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.relay.random_quantized import Claim, Random, make, typed
 
 slow = settings(
     deadline=None,
-    max_examples=60,
+    max_examples=int(os.environ.get("QPAT_FUZZ_EXAMPLES", "60")),
     # Without the explanation of a failure: it runs TVM some thousand times.
     phases=[phase for phase in Phase if phase is not Phase.explain],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
