@@ -216,7 +216,7 @@ _PASSING: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], int | None
     "transpose": (relay.transpose, np.transpose, None),
     "flat": (lambda x: relay.reshape(x, [1, -1]), lambda a: a.reshape(1, -1), None),
     "expand": (lambda x: relay.expand_dims(x, 0), lambda a: a[None], 2),
-    "squeeze": (lambda x: relay.squeeze(x, [0]), lambda a: a[0], 3),
+    "squeeze": (lambda x: relay.squeeze(relay.expand_dims(x, 1), [1]), lambda a: a, None),
     "reverse": (lambda x: relay.reverse(x, 1), lambda a: a, 4),
     "pad": (
         lambda x: relay.nn.pad(x, [[0, 0], [1, 0]]),
@@ -278,8 +278,10 @@ def _split(maker: Random) -> None:
     if x is None:
         return
     parts = relay.split(x.expr, 2, axis=x.zeros.ndim - 1)
+    # The tuple is in that space too: what is true of all fields is known of it.
+    both = maker.value(parts.tuple_value, x.zeros, x.truth, x)
     for index, zeros in enumerate(np.split(x.zeros, 2, -1)):
-        maker.keep(maker.value(parts[index], zeros, x.truth, x))
+        maker.keep(maker.value(parts[index], zeros, x.truth, both))
 
 
 def _joined(maker: Random) -> None:
