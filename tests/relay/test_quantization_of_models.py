@@ -159,3 +159,28 @@ def test_what_the_frontend_makes_up_is_not_believed() -> None:
     known = _known("transformer_relu_int8")
     said = [known.of(expr) for expr in made_up]
     assert not [each for each in said if each is not None and each.scale == np.float32(1)]
+
+
+def _real(values: Any, scale: Any, axis: int) -> Any:
+    """The real numbers that weights stand for, sorted: so it does not matter how they are laid out.
+    Scales may run along an axis, or along that and the one behind it."""
+    sizes = [1] * values.ndim
+    sizes[axis] = len(scale)
+    if values.shape[axis] != len(scale):
+        sizes[axis : axis + 2] = values.shape[axis : axis + 2]
+    return np.sort((values.astype(np.float64) * np.reshape(scale, sizes)).ravel())
+
+
+@each_model
+def test_scales_of_weights_run_along_their_axis(name: str) -> None:
+    known, faults = _known(name), []
+    for expr, flat, is_bias in _values(models.case(name)):
+        if flat.value is None or not flat.per_channel or is_bias:
+            continue
+        found = known.of(expr)
+        assert found is not None and found.axis is not None and flat.scale is not None
+        ours = _real(expr.data.numpy(), found.scale, found.axis)
+        theirs = _real(flat.value, flat.scale, flat.quantized_dimension)
+        if not np.array_equal(ours, theirs):
+            faults.append(f"{flat.name}: axis {found.axis}")
+    assert not faults
