@@ -90,6 +90,8 @@ def read(
         if np.ndim(values) and len(values) not in _lengths(tensor, axis, rule):
             size = shape_of(tensor)[axis]
             return Unread(f"it has {len(values)} {what} for axis {axis} of size {size}", True)
+    if np.ndim(scales) and np.ndim(zero_points) and len(scales) != len(zero_points):
+        return Unread(f"it has {len(scales)} scales and {len(zero_points)} zero points", True)
     return Parameters(scales, zero_points, axis)
 
 

@@ -20,6 +20,7 @@ from qpat.targets.relay_reading import Attributes, Refused, plain, shape_of
 from qpat.targets.relay_support import Parameters
 
 Expr = Any
+_ELEMENTWISE = ("cast", "clip", "copy", "nn.relu")
 Moved = Callable[["int | None"], "int | None"]
 
 
@@ -87,9 +88,10 @@ class Edge:
             return axis
         before, behind = _shape(start), _shape(end)
         length = max(np.size(parameters.scale), np.size(parameters.zero_point))
-        is_one_each = before[parameters.axis] == length
+        if before[parameters.axis] != length and self.call.op.name not in _ELEMENTWISE:
+            return None  # it runs over the axis behind too
         same_sizes = before[parameters.axis] == behind[axis] is not None
-        return axis if same_sizes and (is_one_each or before == behind) else None
+        return axis if same_sizes else None
 
 
 class Spaces:

@@ -85,6 +85,10 @@ IMPOSSIBLE: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: convolution(i32(*range(6)), "HWOI"),
         "it has 6 zero points for axis 2 of size 2",
     ),
+    "scales of channels and multipliers, zero points of channels": (
+        lambda: convolution(i32(0, 1), "HWOI", f32(*[0.5] * 8)),
+        "it has 8 scales and 2 zero points",
+    ),
     "fewer scales than tensors": (
         lambda: concatenated(1, 2),
         "there are 1 scales and 2 zero points for 2 tensors",
@@ -180,6 +184,26 @@ def test_type_inference_refuses_an_axis_out_of_range() -> None:
     body = qnn.quantize(FLOAT, f32(0.5, 0.25), i32(0), axis=5, out_dtype="int8")
     with pytest.raises(QpatError, match="QP341"):
         qpat.quantization(tvm.IRModule.from_expr(relay.Function([FLOAT], body)))
+
+
+def test_scales_of_channels_and_multipliers_stay_where_they_are() -> None:
+    """They run over two axes: a transpose takes these apart, even where no size changes."""
+    kernel = var("w", (3, 3, 4, 4))
+    scales = f32(*(2.0 ** -np.arange(16)))
+    slots = i32(0), i32(0), f32(0.5), scales
+    for turn, passes in (
+        (relay.transpose(kernel, [0, 1, 3, 2]), False),
+        (relay.copy(kernel), True),
+    ):
+        body = qnn.conv2d(
+            *(var("x", (1, 8, 8, 4)), turn, *slots, (3, 3), 16),
+            groups=4,
+            data_layout="NHWC",
+            kernel_layout="HWOI",
+        )
+        main, known = analysis(body)
+        assert known.of(main.body.args[1]) is not None
+        assert (known.of(main.body.args[1].args[0]) is not None) == passes
 
 
 # ---- what operators must not pass on ---------------------------------------------------
