@@ -35,7 +35,8 @@ test: environment ## Run all tests, also on TVM 0.9 (PYTEST_ARGS='-k name' for s
 
 fuzz: environment ## Random texts, trees, patterns and graphs for as long as it takes (EXAMPLES=5000)
 	QPAT_FUZZ_EXAMPLES=$(EXAMPLES) $(PYTHON) -m pytest tests/semantics/test_fuzz.py \
-		tests/semantics/test_fuzz_trees.py tests/targets/test_against_tvm_matcher.py
+		tests/semantics/test_fuzz_trees.py tests/targets/test_against_tvm_matcher.py \
+		tests/relay/test_quantization_random.py tests/relay/test_quantization_per_channel.py
 
 lint: environment ## Check style and format
 	$(PYTHON) -m ruff check

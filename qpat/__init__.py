@@ -2,6 +2,7 @@
 
 compiled = qpat.compile_file("npu.qpat")          # needs no TVM
 result = qpat.partition("model.tflite", "npu.qpat")
+known = qpat.quantization("model.tflite")         # scale and zero point of every tensor
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
     from qpat.compiler import Compiled, compile_file
     from qpat.diagnostics import Diagnostic, QpatError
     from qpat.relay.partition import partition
+    from qpat.relay.quantization import quantization
 
-__all__ = ["Compiled", "Diagnostic", "QpatError", "compile_file", "partition"]
+__all__ = ["Compiled", "Diagnostic", "QpatError", "compile_file", "partition", "quantization"]
 
 
 _HOMES = {
@@ -23,6 +25,7 @@ _HOMES = {
     "QpatError": "qpat.diagnostics",
     "compile_file": "qpat.compiler",
     "partition": "qpat.relay.partition",
+    "quantization": "qpat.relay.quantization",
 }
 
 
@@ -30,7 +33,7 @@ def __getattr__(name: str) -> Any:
     # The compiler takes a tenth of a second to import and TVM whole ones: only who asks waits.
     if name not in _HOMES:
         raise AttributeError(f"module 'qpat' has no attribute {name!r}")
-    if name == "partition":
+    if _HOMES[name].startswith("qpat.relay."):
         from qpat.relay.environment import require_relay
 
         require_relay()

@@ -104,6 +104,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_options(partition)
     partition.set_defaults(command=_partition)
 
+    params = commands.add_parser(
+        "params", parents=[colour], help="show scale and zero point of every tensor of a model"
+    )
+    params.add_argument("model", metavar="MODEL", help=".tflite, .onnx or Relay text (.relay)")
+    params.add_argument("--json", metavar="OUT", help="write the parameters there")
+    params.set_defaults(command=_params)
+
     test = commands.add_parser(
         "test", parents=[colour], help="run the tests that stand in .qpat files"
     )
@@ -239,9 +246,38 @@ def _partition(options: argparse.Namespace) -> int:
     for path, text in texts.items():
         write_atomically(path, text)
     say("done")
+    print_findings(result.quantization.findings(options.model), options.color)
     print(as_text(result))
     for path in texts:
         print(f"wrote {path}")
+    return FINE
+
+
+def _params(options: argparse.Namespace) -> int:
+    import json
+
+    from qpat.files import write_atomically
+
+    say = _progress()
+    say("loading TVM")
+    from qpat.relay.environment import require_relay
+
+    require_relay()
+    from qpat.relay.quantization import quantization
+    from qpat.relay.report import tensors_as_text
+
+    result = quantization(options.model, progress=say)
+    if options.json is not None:
+        text = json.dumps(result.to_json(), indent=1, allow_nan=False) + "\n"
+        write_atomically(options.json, text)
+    say("done")
+    findings = result.findings(options.model)
+    print_findings(findings, options.color)
+    print(tensors_as_text(result))
+    if options.json is not None:
+        print(f"wrote {options.json}")
+    sys.stdout.flush()
+    print_summary(findings)
     return FINE
 
 

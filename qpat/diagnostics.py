@@ -99,6 +99,13 @@ def failure(
     return QpatError([Diagnostic(code, message, place=place, hint=hint)])
 
 
+def warning(
+    code: str, message: str, *, place: str | None = None, hint: str | None = None
+) -> Diagnostic:
+    """A finding that stops nothing and has no place in a .qpat text."""
+    return Diagnostic(code, message, place=place, hint=hint, severity=Severity.WARNING)
+
+
 class TooMany(Exception):
     """There are more findings than are shown; nothing is gained by looking for more."""
 

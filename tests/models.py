@@ -43,6 +43,7 @@ ONNX = (
     "onnx/opsoup_qdq_s8s8.onnx",
     "onnx/resnet_dyn_u8.onnx",
     "onnx/resnet_qdq_u8s8.onnx",
+    "onnx/resnet_qdq_s8s8_pc.onnx",
 )
 # Names are paths below DATA.
 IMPORTABLE = TFLITE + ONNX

@@ -59,12 +59,14 @@ class Group:
 @dataclass(frozen=True)
 class Share:
     """`operand` and the result are in one space. `integers_only` for operators that also convert to
-    float; `accumulators_only` where it holds for int32 and int64 only (their zero point is 0)."""
+    float; `accumulators_only` where it holds for int32 and int64 only (their zero point is 0);
+    `adds` where the result is a sum, so that it holds for a zero point of 0 only."""
 
     operand: str
     move: AxisMove
     integers_only: bool = False
     accumulators_only: bool = False
+    adds: bool = False
 
 
 @dataclass(frozen=True)
@@ -183,11 +185,16 @@ _ROLES: dict[str, Roles] = {
     ),
     # ---- one space in, the same space out ----
     "cast": Roles(shares=(Share("data", AxisMove.SAME, integers_only=True),)),
-    "nn.bias_add": Roles(shares=(Share("data", AxisMove.SAME), Share("bias", AxisMove.BIAS))),
+    "nn.bias_add": Roles(
+        shares=(
+            Share("data", AxisMove.SAME, adds=True),
+            Share("bias", AxisMove.BIAS, adds=True),
+        )
+    ),
     "add": Roles(
         shares=(
-            Share("lhs", AxisMove.BROADCAST, accumulators_only=True),
-            Share("rhs", AxisMove.BROADCAST, accumulators_only=True),
+            Share("lhs", AxisMove.BROADCAST, accumulators_only=True, adds=True),
+            Share("rhs", AxisMove.BROADCAST, accumulators_only=True, adds=True),
         )
     ),
     "maximum": Roles(shares=(Share("lhs", AxisMove.BROADCAST), Share("rhs", AxisMove.BROADCAST))),

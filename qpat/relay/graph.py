@@ -26,7 +26,7 @@ def post_order(expr: Expr, *, functions: bool = False) -> list[Expr]:
         kind = type(node).__name__
         if kind == "Function" and not functions and not node.same_as(expr):
             return []
-        found = _children(node)
+        found = children_of(node)
         named = kind == "Call" and type(node.op).__name__ in by_name
         return found[1:] if named else found
 
@@ -42,8 +42,8 @@ def rewrite(expr: Expr, change: Change) -> Expr:
     changed in place.
     """
     made: dict[Expr, Expr] = {}
-    for old in _walk(expr, _children):
-        children = _children(old)
+    for old in _walk(expr, children_of):
+        children = children_of(old)
         fresh = [made[child] for child in children]
         same = all(new.same_as(child) for new, child in zip(fresh, children, strict=True))
         made[old] = change(old, old if same else _rebuild(old, fresh))
@@ -89,14 +89,14 @@ def _is(node: Expr, kind: str) -> bool:
 # ---- the kinds of nodes --------------------------------------------------------------------------
 
 
-def _children(node: Expr) -> list[Expr]:
+def children_of(node: Expr) -> list[Expr]:
     """The nodes directly below; of a call the operator comes first. Leaves have none."""
     getter = _CHILDREN.get(type(node).__name__)
     return [] if getter is None else getter(node)
 
 
 def _rebuild(node: Expr, children: list[Expr]) -> Expr:
-    """A node of the same kind with other children, in the order of `_children`."""
+    """A node of the same kind with other children, in the order of `children_of`."""
     return _REBUILD[type(node).__name__](node, children)
 
 

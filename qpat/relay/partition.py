@@ -18,8 +18,10 @@ from qpat.diagnostics import did_you_mean, failure
 from qpat.relay.graph import post_order, shallow_copy
 from qpat.relay.importing import import_model
 from qpat.relay.loading import load
+from qpat.relay.names import location, operator_name
+from qpat.relay.parameters import dtypes_of, is_integer
 from qpat.relay.prepare import prepare
-from qpat.relay.quantization import Conflict, dtypes_of, is_integer, quantization
+from qpat.relay.quantization import Conflict, Quantization, analysed
 from qpat.relay.serialize import partition_json
 from qpat.targets.relay_reading import operands_of
 
@@ -55,17 +57,22 @@ class HostOperator:
 
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """`prepared` is the module before, `module` the one with composites, `generated` the compiled
-    patterns as a Python module."""
+    """`prepared` is the module before, `module` the one with composites, `quantization` what is
+    known of its tensors, `generated` the compiled patterns as a Python module."""
 
     compiler: str
     prepared: Any
     module: Any
     matches: tuple[Match, ...]
     host: tuple[HostOperator, ...]
-    conflicts: tuple[Conflict, ...]
+    quantization: Quantization
     generated: ModuleType
     options: Mapping[str, Any]
+
+    @property
+    def conflicts(self) -> tuple[Conflict, ...]:
+        """Values of which two operators say different things."""
+        return self.quantization.conflicts
 
     def regions(self) -> Any:
         """The module with one function for each region of composites: AnnotateTarget,
@@ -124,7 +131,7 @@ def partition(
     say("matching")
     merged = _merged(generated, prepared, options or {})
     say("reading quantization parameters")
-    analysis = quantization(merged)
+    analysis = analysed(merged)
     reader = _Reader(generated, compiled, analysis.of, chosen, _users(merged))
     found = [reader.read(call) for call in _calls(merged)]
     matches = [each for each in found if isinstance(each, Match)]
@@ -135,7 +142,7 @@ def partition(
         merged,
         tuple(matches),
         tuple(host),
-        tuple(analysis.conflicts),
+        analysis,
         generated,
         dict(options or {}),
     )
@@ -147,7 +154,7 @@ def _merged(generated: ModuleType, prepared: Any, options: Mapping[str, Any]) ->
     module = shallow_copy(prepared)
     for ask, rows in groupby(_present(generated, prepared), key=lambda entry: entry[1].inherits):
         for segment in ([each] for each in rows) if ask else [list(rows)]:
-            known = quantization(module).of if ask else _nothing_known
+            known = analysed(module).of if ask else _nothing_known
             table = generated.pattern_table(inherited=known, **options)
             entries = [table[number] for number, _ in segment]
             module = relay.transform.MergeComposite(entries)(module)
@@ -209,7 +216,7 @@ class _Reader:
         if self._is_taken(call):
             record = self.generated.extract_operator(call, self.known, self.options)
             return self._match(call, record)
-        return HostOperator(call.op.name, self._reason(call), _location(call))
+        return HostOperator(call.op.name, self._reason(call), location(call))
 
     def _is_taken(self, call: Any) -> bool:
         """Whether a rule for single operators takes a call."""
@@ -235,7 +242,7 @@ class _Reader:
             params={name: value for name, value in values.items() if name not in ports},
             record=record,
             call=call,
-            location=(_location(call.op.body) if is_composite else None) or _location(call),
+            location=(location(call.op.body) if is_composite else None) or location(call),
         )
 
     def _reason(self, call: Any) -> str:
@@ -263,17 +270,12 @@ class _Reader:
             for each in match.inner:
                 others = [user for user in self.users.get(each, ()) if user not in match.inner]
                 if others and not each.same_as(root):
-                    name = _described(each)
+                    name = operator_name(each)
                     return f"{row.composite}: {name} inside has a user outside"
         return None
 
     def _setup(self, match: Any) -> None:
         match.options, match.inherited = self.options, self.known
-
-
-def _described(expr: Any) -> str:
-    is_operator = isinstance(expr, relay.Call) and isinstance(expr.op, tvm.ir.Op)
-    return str(expr.op.name) if is_operator else type(expr).__name__
 
 
 def _users(module: Any) -> dict[Any, list[Any]]:
@@ -290,9 +292,3 @@ def _plain(attribute: str, ports: set[str]) -> str:
     """The pattern's name of a record's field: an underscore keeps it off Python's own words."""
     stripped = attribute.rstrip("_")
     return attribute if attribute in ports or not attribute.endswith("_") else stripped
-
-
-def _location(value: Any) -> str | None:
-    span = getattr(value, "span", None)
-    name = getattr(getattr(span, "source_name", None), "name", None)
-    return str(name) if name else None

@@ -46,6 +46,17 @@ def prepare(
     return prepared
 
 
+def is_prepared(module: Any) -> bool:
+    """Whether a module has types, and constants where parameters are wanted, without `prepare`."""
+    functions = [f for f in module.functions.values() if _is(f, "Function")]
+    return all(_is_typed(function) for function in functions) and not _has_hidden_constant(module)
+
+
+def _is_typed(function: Expr) -> bool:
+    nodes = post_order(function, functions=True)
+    return all(getattr(node, "_checked_type_", None) is not None for node in nodes)
+
+
 def _run(transform: Any, module: Any, heard: Heard) -> Any:
     try:
         return transform(module)

@@ -1,4 +1,4 @@
-"""A partition as a table to read."""
+"""A partition, and the parameters of every tensor, as tables to read."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qpat.relay.names import short
+
 if TYPE_CHECKING:
     from qpat.relay.partition import Partition
+    from qpat.relay.quantization import Quantization
 
 
 def as_text(partition: Partition) -> str:
@@ -17,16 +20,44 @@ def as_text(partition: Partition) -> str:
     lines: list[str] = []
     for number, match in enumerate(partition.matches, start=1):
         form = f" (form {match.form})" if match.form is not None else ""
-        place = f"  {_short(match.location)}" if match.location else ""
+        place = f"  {short(match.location)}" if match.location else ""
         lines.append(f"{number:3}. {match.composite or match.op}{form}{place}")
         lines += [f"       {line}" for line in _tensor_lines(match.tensors)]
     lines += ["", *_summary(partition)]
     return "\n".join(lines)
 
 
-def _short(location: str) -> str:
-    """The last of the names that TFLite joins when it fuses operators."""
-    return location.rsplit(";", 1)[-1]
+def tensors_as_text(quantization: Quantization) -> str:
+    """A line for each tensor, and how many are known, and why the others are not."""
+    tensors = quantization.tensors()
+    head = ("name", "operator", "dtype", "shape", "scale", "zero point", "axis")
+    rows: list[tuple[str, ...]] = [head]
+    rows += [(*_what(tensor), *_numbers(tensor)) for tensor in tensors]
+    unknown = Counter(tensor.unknown for tensor in tensors if tensor.unknown is not None)
+    known = len(tensors) - unknown.total()
+    lines = [*_aligned(rows), "", f"{len(tensors)} tensors, the parameters of {known} known"]
+    counted: list[tuple[str, ...]] = [
+        (f"{count}x", reason) for reason, count in sorted(unknown.items())
+    ]
+    if counted:
+        lines += ["not known:", *(f"  {line}" for line in _aligned(counted))]
+    return "\n".join(lines)
+
+
+def _what(tensor: Any) -> tuple[str, ...]:
+    return tensor.name or "-", tensor.operator, tensor.dtype, _shape(tensor.shape)
+
+
+def _numbers(tensor: Any) -> tuple[str, ...]:
+    """Scale, zero point and axis; the first has the reason where nothing is known."""
+    if tensor.unknown is not None:
+        return f"({tensor.unknown})", "", ""
+    scale = f"{tensor.scale:.8g}" if np.ndim(tensor.scale) == 0 else _range_of(tensor.scale)
+    return scale, _some(tensor.zero_point), "-" if tensor.axis is None else str(tensor.axis)
+
+
+def _range_of(scales: Any) -> str:
+    return f"{len(scales)} from {np.min(scales):.3g} to {np.max(scales):.3g}"
 
 
 def _tensor_lines(tensors: Mapping[str, Any]) -> list[str]:

@@ -1,10 +1,16 @@
-"""A partition as JSON: plain numbers, lists and strings. docs/partition.md has the schema."""
+"""A partition, and the parameters of every tensor, as JSON: plain numbers, lists and strings.
+
+docs/partition.schema.json and docs/params.schema.json are the schemas.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+
+from qpat.relay.names import Names, operator_name
+from qpat.relay.tensors import conflict_text, silence_text
 
 
 def partition_json(partition: Any) -> dict[str, Any]:
@@ -20,6 +26,47 @@ def partition_json(partition: Any) -> dict[str, Any]:
             {"first": _parameters_json(each.first), "second": _parameters_json(each.second)}
             for each in partition.conflicts
         ],
+    }
+
+
+def quantization_json(quantization: Any) -> dict[str, Any]:
+    """A qpat.relay.quantization.Quantization as JSON; unknown parameters are None."""
+    names = quantization.names
+    return {
+        "tensors": [_tensor_json(tensor, names) for tensor in quantization.tensors()],
+        "conflicts": [
+            {
+                "message": conflict_text(each, names),
+                "first": _parameters_json(each.first) | _source_json(each.first_source, names),
+                "second": _parameters_json(each.second) | _source_json(each.second_source, names),
+            }
+            for each in quantization.conflicts
+        ],
+        "faults": [
+            {"message": silence_text(each, names), "reason": each.unread.reason}
+            | _source_json(each.source, names)
+            for each in quantization.faults
+        ],
+    }
+
+
+def _tensor_json(tensor: Any, names: Names) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "operator": tensor.operator,
+        "dtype": tensor.dtype,
+        "shape": list(tensor.shape),
+        **_parameters_json(tensor),
+        "said_by": None if tensor.said_by is None else _source_json(tensor.said_by, names),
+        "unknown": tensor.unknown,
+    }
+
+
+def _source_json(source: Any, names: Names) -> dict[str, Any]:
+    return {
+        "operator": operator_name(source.call),
+        "name": names.of(source.call),
+        "tensor": source.tensor,
     }
 
 

@@ -22,6 +22,16 @@ PAGES = pages()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What a console block shows is run, but where it takes a TVM that is broken or a Python prompt.
 RUN = ["QP004", "QP005", "QP007", "QP152", "QP310", "QP311", "QP312", "QP330", "QP331", "QP332"]
+RUN += ["QP342", "QP343"]
+# The models of those two.
+RELAY = """#[version = "0.0.5"]
+def @main(%x: Tensor[(4), float32]) -> Tensor[(4), {dtype}] {{
+{body}
+}}
+"""
+DISAGREE = """  %0 = qnn.quantize(%x, 0.5f, 3, out_dtype="int8", axis=0);
+  qnn.dequantize(%0, 0.25f, 3, out_dtype="float32", axis=0)"""
+IMPOSSIBLE = """  qnn.quantize(%x, 0.5f, 200, out_dtype="int8", axis=0)"""
 
 
 def used() -> Iterator[tuple[str, str]]:
@@ -29,7 +39,7 @@ def used() -> Iterator[tuple[str, str]]:
     for path in sorted((ROOT / "qpat").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
-                name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+                name = getattr(node.func, "attr", getattr(node.func, "id", ""))
                 for given in node.args:
                     if isinstance(given, ast.Constant) and _is_code(given.value):
                         yield str(given.value), "warning" if name == "warning" else "error"
@@ -107,7 +117,7 @@ def test_only_what_no_text_can_show_is_shown_as_a_command() -> None:
     for code in others:
         (kind, text), *rest = blocks(page(code))
         assert (kind, rest) == ("console", [])
-        assert f"error[{code}]: " in text
+        assert f"{page(code).severity}[{code}]: " in text
 
 
 @pytest.mark.parametrize("code", RUN)
@@ -126,9 +136,14 @@ def test_command_of_a_page_says_what_it_shows(
     shutil.copy(ROOT / "tests/data/tflite/ds_cnn_kws_dynrange.tflite", tmp_path / "model.tflite")
     for name, other in (("one", "two"), ("two", "one")):
         (tmp_path / f"{name}.qpat").write_text(f'import "{other}.qpat"\n')
+    for name, body, dtype in (
+        ("disagree", DISAGREE, "float32"),
+        ("impossible", IMPOSSIBLE, "int8"),
+    ):
+        (tmp_path / f"{name}.relay").write_text(RELAY.format(body=body, dtype=dtype))
     monkeypatch.chdir(tmp_path)
     status = main(command.removeprefix("$ qpat ").split())
-    assert status == (2 if code == "QP332" else 1)
+    assert status == (2 if code == "QP332" else int(page(code).severity == "error"))
     assert "\n".join(shown) + "\n" in capsys.readouterr().err
 
 
