@@ -35,7 +35,9 @@ FAULTS = [(code, text) for code, texts in BROKEN.items() for text in texts]
 def test_k_faulty_patterns_give_k_findings(chosen: list[tuple[str, str] | None]) -> None:
     texts = [GOOD if each is None else each[1] for each in chosen]
     # Two that are the same would be one too many.
-    texts = [text.replace("(x: int8)", f"(x: int8 [{n}, _, _, _])") for n, text in enumerate(texts, 1)]
+    texts = [
+        text.replace("(x: int8)", f"(x: int8 [{n}, _, _, _])") for n, text in enumerate(texts, 1)
+    ]
     patterns = [text.format(name=f"p{number}") for number, text in enumerate(texts)]
     source = Source("n.qpat", 'compiler "n"\n\n' + "\n/// A pattern.\n".join(patterns))
     module, found = check_source(source)
