@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qpat.diagnostics import Fix, did_you_mean, respelt
 from qpat.semantics import ir
 from qpat.semantics.attributes import DTYPES
-from qpat.semantics.functions import BUILTINS, Builtin
+from qpat.semantics.functions import BUILTINS, FROM_PYTHON, Builtin
 from qpat.semantics.ir import Kind
 from qpat.semantics.kinds import NOT_NUMBERS, A, nothing
 from qpat.source import Span
@@ -29,14 +29,14 @@ class Application:
 
     def apply(self, node: tree.Apply) -> ir.Expression:
         if not isinstance(node.function, tree.Name):
-            return self._broken(node.span, "QP135", "only a name can be called")
+            return self._no_name(node.function)
         name = node.function.name
         builtin = BUILTINS.get(name)
         if name in self.lowering.excused.lost:
             return nothing(node.span)
         if builtin is None:
             known_names = [*BUILTINS, *self.lowering.interface.externs]
-            hint = did_you_mean(name, known_names)
+            hint = FROM_PYTHON.get(name) or did_you_mean(name, known_names)
             fix = respelt(node.function.span, name, known_names)
             return self._broken(node.function.span, "QP135", f"no function `{name}`", hint, fix)
         keywords = {a.name.text: a for a in node.arguments if isinstance(a, tree.Keyword)}
@@ -57,6 +57,15 @@ class Application:
         if "except" in keywords:
             return self._reduction(node, name, arguments, keywords)
         return self._finished(node, name, builtin, arguments)
+
+    def _no_name(self, node: tree.Expression) -> ir.Expression:
+        member = node.member.text if isinstance(node, tree.Get) else ""
+        hint, fix = None, None
+        if isinstance(node, tree.Get) and member in (*BUILTINS, *FROM_PYTHON):
+            hint = FROM_PYTHON.get(member) or f"functions have no prefix: `{member}(…)`"
+            is_prefix = isinstance(node.value, tree.Name) and node.value.name in ("np", "numpy")
+            fix = Fix(node.span, member) if is_prefix and member in BUILTINS else None
+        return self._broken(node.span, "QP135", "only a name can be called", hint, fix)
 
     def _finished(
         self,

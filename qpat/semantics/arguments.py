@@ -181,6 +181,8 @@ class Arguments:
         if literal is None:
             message = f"attribute `{name}` wants a string, a number, `true`, or a list of numbers"
             comparing = "compare anything else in a `where`: `acc.attrs.…`"
+            if isinstance(value, tree.Tuple):
+                comparing = "lists have square brackets"
             if declared == "dtype" and isinstance(value, tree.Leaf):
                 comparing = f"a port's dtype is `{value.name}.dtype`"
             fix = attribute_fix(value, declared)

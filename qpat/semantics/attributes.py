@@ -92,6 +92,8 @@ def attribute_fix(node: object, declared: str) -> Fix | None:
     """The fix of a value that is misspelt, or written as in Python."""
     if isinstance(node, tree.Leaf) and node.name in ("True", "False"):
         return Fix(node.span, node.name.lower())
+    if isinstance(node, tree.Tuple) and all(isinstance(e, tree.Literal) for e in node.elements):
+        return Fix(node.span, f"[{node.span.text[1:-1].strip()}]")
     if declared == "dtype" and isinstance(node, tree.Text):
         return respelt(node.span, node.text, DTYPES)
     return None

@@ -14,7 +14,7 @@ from qpat.semantics.applications import Application
 from qpat.semantics.attributes import DTYPES
 from qpat.semantics.excused import Excused
 from qpat.semantics.fixes import without_default
-from qpat.semantics.functions import BUILTINS
+from qpat.semantics.functions import BUILTINS, FROM_PYTHON
 from qpat.semantics.ir import Kind
 from qpat.semantics.kinds import NOT_NUMBERS, A, literal_kind, nothing, operation_kind
 from qpat.semantics.names import Interface, Names
@@ -201,6 +201,8 @@ class Lowering:
         if any(each is not None and member in each.attributes for each in signatures):
             hint = f"an attribute of the call is `{name}.attrs.{member}`"
             fix = Fix(node.member.span, f"attrs.{member}")
+        elif member in FROM_PYTHON:
+            hint, fix = FROM_PYTHON[member], None
         elif member == "args":
             hint, fix = "operands have names: give one where it stands, and read that", None
         return self.broken(node.member.span, "QP131", f"a tensor has no `{member}`", hint, fix)
@@ -417,6 +419,12 @@ class Lowering:
         return ir.Conditional(condition, then, otherwise, kind, node.span)
 
     def _index(self, node: tree.Index, known: frozenset[str]) -> ir.Expression:
+        inner, key = node.value, node.indices[0] if len(node.indices) == 1 else None
+        is_record = isinstance(inner, tree.Get) and inner.member.text == "attrs"
+        if is_record and isinstance(key, tree.Value) and isinstance(key.value, str):
+            said = f"{inner.span.text}.{key.value}"
+            message, fix = "attributes are read with a dot", Fix(node.span, said)
+            return self.broken(node.span, "QP131", message, f"write `{said}`", fix)
         value = self.lower(node.value, known)
         if len(node.indices) != 1:
             return self.broken(node.span, "QP137", "one index is wanted")

@@ -67,3 +67,20 @@ BUILTINS: dict[str, Builtin] = {
 
 # How many values a function gives that gives a tuple.
 RESULTS = {"fixed_point": 2, "limits": 2}
+
+# What Python, NumPy and TFLite call it.
+FROM_PYTHON = {
+    "QuantizeMultiplier": "`fixed_point(…)` gives multiplier and shift",
+    "array_equal": "lists are compared with `==`",
+    "float": "numbers need no conversion",
+    "get_fixed_point_multiplier_shift": "`fixed_point(…)` gives multiplier and shift",
+    "int": "numbers need no conversion",
+    "isclose": "write `close(a, b)`",
+    "isinstance": "write what must be there in the structure",
+    "len": "`rank(x)` is the number of dimensions, `size(a)` that of elements",
+    "ndim": "write `rank(x)`",
+    "numpy": "the value of a constant is `w.value`",
+    "prod": "write `size(x)`",
+    "quantize_multiplier": "`fixed_point(…)` gives multiplier and shift",
+    "range": "write `first..last`, both ends included",
+}

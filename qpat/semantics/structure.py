@@ -443,6 +443,7 @@ class _RowBuilder:
             return self.unknown_call(node, name.text)
         if signature is None:
             hint = _FROM_PYTHON.get(name.text.rsplit(".", 1)[-1])
+            self.scope.excused.lacks_uses |= hint is not None  # it stands for what has a name
             hint = hint or did_you_mean(name.text, operator_names())
             message = f"`{name.text}` is no Relay operator"
             fix = respelt(name.span, name.text, operator_names())

@@ -58,9 +58,12 @@ _ELSEWHERE = {
 # Words that other languages begin a statement with, or go on with behind a value.
 _FOREIGN = {
     "assert": 'what must hold is `where … else "reason"`',
+    "and": "what must hold as well is a `where` of its own",
     "def": "a pattern is `pattern name(x: int8) -> y: int8 { … }`",
-    "if": "`if` is part of an expression: `param k = if c then a else b`",
+    "if": 'what must hold is `where … else "reason"`; a value is `if c then a else b`',
     "is": "write `==`",
+    "optional": "what may be missing has a `?`: `f(a)?`",
+    "or": "alternatives are `f(a) | g(a)`",
     "require": 'what must hold is `where … else "reason"`',
     "return": "bind the output by its name: `y = …`",
     "unless": 'what must hold is `where not … else "reason"`',
@@ -195,6 +198,9 @@ def _instead(span: Span) -> Fix | None:
 def _incomplete(piece: Span, error: UnexpectedToken) -> Diagnostic:
     end = piece.start + len(blanked(piece.source)[piece.start : piece.end].rstrip())
     span = Span(piece.source, max(0, end - 1), end)
+    word = re.search(r"\b[a-z]+$", piece.source.text[piece.start : end])
+    if word is not None and word[0] in _FOREIGN and {"EQUAL", "COMMA"} & _accepted(error):
+        return _foreign(Span(piece.source, piece.start + word.start(), end))
     what = "the file" if piece.end == len(piece.source.text) else "this"
     message = f"{what} ends in the middle of something"
     return Diagnostic("QP003", message, span, hint=_expected(_accepted(error)))
@@ -237,8 +243,7 @@ def _unexpected_token(source: Source, error: UnexpectedToken) -> Diagnostic:
     if before is not None and before.start_pos is not None and before.end_pos is not None:
         word = Span(source, before.start_pos, before.end_pos)
         if before in _FOREIGN and {"EQUAL", "COMMA"} & expected:
-            message = f"`{before}` cannot stand here"
-            return Diagnostic("QP001", message, word, hint=_FOREIGN[before])
+            return _foreign(word)
         for known in (("else",), STATEMENTS) if token.type == "STRING" else (STATEMENTS,):
             if hint := _misspelt(before, token, expected, known):
                 message, fix = f"`{before}` starts no statement", respelt(word, before, known)
@@ -250,7 +255,26 @@ def _unexpected_token(source: Source, error: UnexpectedToken) -> Diagnostic:
         fix = _instead(span)
     elif token.type == "NAME" and expected == {"STRING"}:
         fix = Fix(span, f'"{token}"')
-    return Diagnostic("QP001", message, span, hint=_token_hint(token, expected), fix=fix)
+    hint = _attribute_hint(source, span) or _token_hint(token, expected)
+    return Diagnostic("QP001", message, span, hint=hint, fix=fix)
+
+
+def _foreign(word: Span) -> Diagnostic:
+    message = f"`{word.text}` cannot stand here"
+    return Diagnostic("QP001", message, word, hint=_FOREIGN[word.text])
+
+
+def _attribute_hint(source: Source, span: Span) -> str | None:
+    """A hint where an attribute is given what is calculated: `channels=w.shape[3]`."""
+    if span.text[:1] not in "[+-*/":
+        return None
+    before = re.search(r"(\w+)=\w+\.\w+$", source.text[: span.start])
+    if before is None:
+        return None
+    return (
+        "an attribute is compared with a constant here, and with all else in a `where`: "
+        f"`acc.attrs.{before[1]} == …`"
+    )
 
 
 def _token_hint(token: Token, expected: set[str]) -> str | None:

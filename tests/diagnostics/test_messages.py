@@ -274,6 +274,20 @@ CASES = {
     ),
     "QP203_operators": pattern("y = {add, add}(x, const b)", "x: int8, b: int8"),
     "QP203_alternatives": pattern("y = abs(x) | abs(x)"),
+    # ---- the first day of somebody who knows TVM ----
+    "QP001_or_between_calls": pattern("y = nn.relu(x) or clip(x)"),
+    "QP001_optional": pattern("y = nn.bias_add(x, const w) optional", "x: int8, w: int8"),
+    "QP001_if": pattern(RELU + '\nif rank(x) != 4 { reject "rank" }'),
+    "QP001_attribute_of_a_shape": pattern("y = nn.conv2d(x, w, channels=w.shape[3])", "x, w"),
+    "QP101_is_constant": pattern("y = nn.conv2d(x, is_constant())", "x: int8, w: int8"),
+    "QP104_round_brackets": pattern("y = nn.max_pool2d(x, pool_size=(2, 2))"),
+    "QP131_attribute_by_index": pattern('y = clip(x)\nwhere y.attrs["a_min"] == 0'),
+    "QP131_ndim": pattern(RELU + "\nwhere x.ndim == 4"),
+    "QP135_len": pattern(RELU + "\nwhere len(x.shape) == 4"),
+    "QP135_numpy": pattern("y = add(x, const w)\nwhere np.max(w.value) < 3", "x, w: int8", "y"),
+    "QP135_multiplier": pattern(
+        "y = qnn.requantize(x, ..)\nparam m = quantize_multiplier(x.scale)"
+    ),
     # ---- the file ----
     "QP140_no_compiler": pattern(RELU).partition("\n\n")[2],
     "QP141_dot": pattern(RELU).replace("npu", "my.npu"),
