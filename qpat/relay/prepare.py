@@ -41,9 +41,26 @@ def prepare(
         prepared = _run(tvm.relay.transform.InferType(), prepared, heard)
         if _has_hidden_constant(prepared):
             say("folding constants")
-            prepared = _run(tvm.relay.transform.FoldConstant(), prepared, heard)
-            prepared = _run(tvm.relay.transform.InferType(), prepared, heard)
+            prepared = _folded(prepared, heard)
     return prepared
+
+
+def folded(module: Any) -> Any:
+    """A module with types inferred and all constants folded, also those that are plain operands.
+    The given module is not changed. Raises QP341 where TVM refuses."""
+    tvm = require_relay()
+    with listening() as heard:
+        typed = _run(tvm.relay.transform.InferType(), shallow_copy(module), heard)
+        return _folded(typed, heard)
+
+
+def _folded(module: Any, heard: Heard) -> Any:
+    tvm = require_relay()
+    return _run(
+        tvm.relay.transform.InferType(),
+        _run(tvm.relay.transform.FoldConstant(), module, heard),
+        heard,
+    )
 
 
 def is_prepared(module: Any) -> bool:

@@ -15,6 +15,7 @@ from qpat.diagnostics import Diagnostic, QpatError
 from qpat.relay.graph import post_order
 from qpat.relay.importing import parse_relay
 from qpat.relay.partition import Match, Partition, partition
+from qpat.relay.prepare import folded
 from qpat.semantics import ir
 from qpat.semantics.walk import walk
 from qpat.source import Span
@@ -39,7 +40,9 @@ def run_tests(compiled: Compiled, options: Mapping[str, Any] | None = None) -> l
 
 def _run(test: ir.Test, compiled: Compiled, options: Mapping[str, Any]) -> Outcome:
     try:
-        result = partition(_module(test.relay), compiled, options=options)
+        # Relay text has no constants of int8 but casts of int32.
+        module = folded(_module(test.relay))
+        result = partition(module, compiled, options=options)
     except QpatError as error:
         return Outcome(test, error.diagnostics)
     found: list[Diagnostic] = []
