@@ -31,7 +31,8 @@ test: environment ## Run all tests, also on TVM 0.9 (PYTEST_ARGS='-k name' for s
 		missing=tvm-0.9; \
 		echo 'Going on without it: the tests that need tvm-0.9 will be skipped.' >&2; \
 	}; \
-	QPAT_MISSING_ENVIRONMENTS=$$missing $(PYTHON) -m pytest $(PYTEST_ARGS)
+	QPAT_MISSING_ENVIRONMENTS=$$missing $(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 \
+		$(PYTEST_ARGS)
 
 fuzz: environment ## Random texts, trees, patterns and graphs for as long as it takes (EXAMPLES=5000)
 	QPAT_FUZZ_EXAMPLES=$(EXAMPLES) $(PYTHON) -m pytest tests/semantics/test_fuzz.py \

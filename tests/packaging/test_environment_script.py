@@ -234,7 +234,8 @@ class TestMakeTest:
     def test_goes_on_and_says_so(self, machine: Machine) -> None:
         done = machine.run("make", "test")
         assert done.returncode == 0, done.stderr
-        assert done.stdout.strip() == "-m pytest: missing <tvm-0.9>"
+        assert done.stdout.startswith("-m pytest ")
+        assert done.stdout.strip().endswith(": missing <tvm-0.9>")
         assert "no Python 3.8" in done.stderr
         assert "the tests that need tvm-0.9 will be skipped" in done.stderr
 
