@@ -68,6 +68,7 @@ class Partition:
     quantization: Quantization
     generated: ModuleType
     options: Mapping[str, Any]
+    compiled: Compiled
 
     @property
     def conflicts(self) -> tuple[Conflict, ...]:
@@ -132,7 +133,7 @@ def partition(
     merged = _merged(generated, prepared, options or {})
     say("reading quantization parameters")
     analysis = analysed(merged)
-    reader = _Reader(generated, compiled, analysis.of, chosen, _users(merged))
+    reader = _Reader(generated, compiled, analysis.of, chosen, users_of(merged))
     found = [reader.read(call) for call in _calls(merged)]
     matches = [each for each in found if isinstance(each, Match)]
     host = [each for each in found if isinstance(each, HostOperator)]
@@ -145,6 +146,7 @@ def partition(
         analysis,
         generated,
         dict(options or {}),
+        compiled,
     )
 
 
@@ -278,7 +280,7 @@ class _Reader:
         match.options, match.inherited = self.options, self.known
 
 
-def _users(module: Any) -> dict[Any, list[Any]]:
+def users_of(module: Any) -> dict[Any, list[Any]]:
     """The expressions that use each expression."""
     users: dict[Any, list[Any]] = {}
     for variable in module.get_global_vars():

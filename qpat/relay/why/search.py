@@ -1,0 +1,161 @@
+"""For each operator that stays on the host, the row that came nearest and what kept it away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import tvm
+from tvm import relay
+
+from qpat.relay.graph import post_order
+from qpat.relay.names import Names, operator_name
+from qpat.relay.parameters import dtypes_of, is_integer
+from qpat.relay.partition import Partition, users_of
+from qpat.relay.why.fitting import Fit, fit
+from qpat.relay.why.reasons import Miss, Obstacle, Reason, Why
+from qpat.semantics import ir
+from qpat.source import Span
+
+_MOST_REASONS = 5  # of one row
+
+
+def why(
+    partition: Partition, pattern: str | None = None, wanted: Callable[[Why], bool] | None = None
+) -> tuple[Why, ...]:
+    """Why each operator that stays on the host does, in the order of the module.
+
+    `pattern` looks at one pattern only; `wanted` is asked of each operator, before anything is
+    looked for. What is not quantized is left out, unless a pattern is named.
+    """
+    return tuple(_Search(partition, pattern).all(wanted or (lambda each: True)))
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A row and what the generated module calls it; `generated` is None for an operator's rule."""
+
+    pattern: ir.Pattern
+    row: ir.Row
+    generated: Any
+
+
+class _Search:
+    def __init__(self, partition: Partition, pattern: str | None) -> None:
+        self.partition = partition
+        self.generated = partition.generated
+        self.options = self.generated.Options(**partition.options)
+        self.users = users_of(partition.module)
+        self.named = pattern is not None
+        patterns = partition.compiled.module.patterns
+        rows = iter(self.generated.ROWS)
+        self.entries = [
+            _Entry(each, row, None if each.operator_rule is not None else next(rows))
+            for each in patterns
+            for row in each.rows
+        ]
+        if pattern is not None:
+            self.entries = [each for each in self.entries if each.pattern.name == pattern]
+        self.by_operator: dict[str, list[tuple[_Entry, int]]] = {}
+        for entry in self.entries:
+            for index, node in enumerate(entry.row.nodes):
+                if isinstance(node, ir.Call):
+                    self.by_operator.setdefault(node.operator, []).append((entry, index))
+
+    def all(self, wanted: Callable[[Why], bool]) -> Iterator[Why]:
+        taken = {match.call for match in self.partition.matches}
+        for variable in self.partition.module.get_global_vars():
+            order = post_order(self.partition.module[variable].body)
+            names = Names(order)
+            for call in order:
+                is_call = isinstance(call, relay.Call) and isinstance(call.op, tvm.ir.Op)
+                if not is_call or call in taken:
+                    continue
+                asked = Why(call, operator_name(call), names.of(call), None, "")
+                if wanted(asked):
+                    yield from self._why(asked)
+
+    def _why(self, asked: Why) -> Iterator[Why]:
+        candidates = self.by_operator.get(asked.operator, [])
+        if not self.named and not _is_quantized(asked.call):
+            yield replace(asked, text="not quantized")
+        elif not candidates and not self.named:
+            yield replace(asked, text="in no pattern")
+        elif candidates:
+            miss = self._nearest(asked.call, candidates)
+            yield replace(asked, miss=miss, text=miss.reasons[0].text)
+
+    def _nearest(self, call: Any, candidates: Iterable[tuple[_Entry, int]]) -> Miss:
+        """The row that fits best: all of its structure, else most of its calls. Of those that fit
+        as well as each other the first."""
+        found = [(entry, fit(entry.row, index, call, self.users)) for entry, index in candidates]
+        entry, best = max(found, key=lambda pair: _nearness(*pair))
+        reasons = list(best.reasons) or [self._refused(entry, best)]
+        return Miss(entry.pattern, entry.row, best.calls, tuple(reasons[:_MOST_REASONS]))
+
+    # ---- where the structure fits ----
+    def _refused(self, entry: _Entry, best: Fit) -> Reason:
+        root = best.at[entry.row.root]
+        known = self.partition.quantization.of
+        if entry.generated is None:
+            refused = self._rule_refusal(entry, root)
+        else:
+            refused = self.generated.refusal(entry.generated, root, self.options, known)
+        if refused is not None:
+            return Reason(Obstacle.CONDITION, str(refused), root, _place(entry, str(refused)))
+        return self._used_outside(entry, best) or Reason(
+            Obstacle.EARLIER,
+            "it fits, but overlaps a match that was tried before it",
+            root,
+            entry.row.nodes[entry.row.root].span,
+        )
+
+    def _rule_refusal(self, entry: _Entry, root: Any) -> Any:
+        rules = self.generated.OPERATOR_RULES[entry.pattern.operator_rule]
+        refused = [self.generated.refusal(rule, root, self.options) for rule in rules]
+        return next((each for each in refused if each is not None), None)
+
+    def _used_outside(self, entry: _Entry, best: Fit) -> Reason | None:
+        """A value inside that others use too: TVM drops such a match without a word."""
+        row = entry.row
+        inner = {
+            best.at[index]: node
+            for index, node in enumerate(row.nodes)
+            if index in best.at and isinstance(node, ir.Call | ir.Tuple | ir.Field)
+        }
+        for expr, node in inner.items():
+            others = [user for user in self.users.get(expr, ()) if user not in inner]
+            if others and not expr.same_as(best.at[row.root]):
+                text = (
+                    f"the `{operator_name(expr)}` inside is used outside, too: by "
+                    f"`{operator_name(others[0])}`"
+                )
+                return Reason(Obstacle.USER, text, expr, node.span)
+        return None
+
+
+def _nearness(entry: _Entry, best: Fit) -> tuple[bool, int, int]:
+    return not best.reasons, best.calls, -len(best.reasons)
+
+
+def _is_quantized(call: Any) -> bool:
+    return any(is_integer(dtype) for each in (call, *call.args) for dtype in dtypes_of(each))
+
+
+# ---- where a condition stands --------------------------------------------------------------------
+
+
+def _place(entry: _Entry, refused: str) -> Span:
+    """The `where`, or the port, that a refusal speaks of; else the name of the pattern."""
+    pattern = entry.pattern
+    for statement in pattern.statements:
+        counts = statement.block is None or statement.block in entry.row.blocks
+        if isinstance(statement, ir.Where) and counts and statement.reason == refused:
+            return statement.condition.span
+    for port in pattern.ports:
+        if refused.startswith((f"{port.name} is ", f"{port.name} has ", f"{port.name}: ")):
+            return port.span
+    return pattern.span.first(len(pattern.span.text.partition("(")[0]))
+
+
