@@ -112,6 +112,7 @@ class _Verification:
         self.of_form = {form: Verdict(maker.pattern, form) for form in forms}
         fills = [each for each in maker.pattern.statements if isinstance(each, ir.Fill)]
         self.raw = {each.name for each in fills if each.value is None}
+        self.ports = {port.name for port in maker.pattern.ports}
         self.output = next(port.name for port in maker.pattern.ports if port.is_output)
 
     def verdicts(self, samples: int, heard: Heard) -> list[Verdict]:
@@ -230,7 +231,7 @@ class _Verification:
             if name not in meaning.variables:
                 continue
             values = tensor.value if tensor.value is not None else inputs[names[tensor.input]]
-            port = name if name in self.maker.pattern_ports else name.rpartition("_")[0]
+            port = name if name in self.ports else name.rpartition("_")[0]
             found[name] = dequantized(tensor, values, name, port in self.raw)
         return found
 
