@@ -43,7 +43,8 @@ def compare(got: Array, real: Array, output: Any, bound: Bound, is_raw: bool) ->
         steps = real if is_raw else quantized_steps(output, real)
         least, most = output.range
         wanted, unit = np.clip(steps, least, most), np.ones_like(steps)
-        slack = 1e-6 + RELATIVE * np.abs(np.nan_to_num(wanted))
+        zero = 0.0 if is_raw else np.max(np.abs(np.float64(output.zero_point)))
+        slack = 1e-6 + RELATIVE * (np.abs(np.nan_to_num(wanted)) + zero)
         real = steps
     known = np.isfinite(real) & (np.abs(real) < _WIDEST)
     wide = got.astype("float64")

@@ -236,15 +236,20 @@ class _Maker:
     def _scale(self, space: int, site: ir.Site, draft: _Draft, count: int | None) -> Any:
         if space not in self.scales:
             length = self._vector_length(site, draft)
-            self.scales[space] = self._drawn_scale(space, count, length)
+            dtype = self._narrowest(space, site, draft)
+            self.scales[space] = self._drawn_scale(space, dtype, count, length)
         return self.scales[space]
 
-    def _drawn_scale(self, space: int, count: int | None, length: int | None) -> Any:
+    def _drawn_scale(
+        self, space: int, dtype: str, count: int | None, length: int | None
+    ) -> Any:
+        """A scale with which the dtype reaches from 1/2 to 64: float32 has steps below one
+        of int16 there, whatever is computed with it."""
         random = self.values
         factor = 2.0 ** random.uniform(-2, 1)
-        drawn = np.float32(2.0 ** random.uniform(-8, 0))
-        if random.integers(0, 8) == 0:
-            drawn = np.float32(2.0 ** random.integers(-8, 1))
+        is_power = random.integers(0, 8) == 0
+        reach = 2.0 ** (random.integers(-1, 7) if is_power else random.uniform(-1, 6))
+        drawn = np.float32(reach / 2.0 ** (min(np.iinfo(dtype).bits, 16) - 1))
         product = self._product(space)
         if product is not None and random.integers(0, 8):
             return product
@@ -331,7 +336,7 @@ class _Maker:
                 continue
             narrow = min(whole, key=lambda dtype: np.iinfo(dtype).bits)
             if number not in self.scales:
-                self.scales[number] = self._drawn_scale(number, None, None)
+                self.scales[number] = self._drawn_scale(number, narrow, None, None)
             if number not in self.zero_points:
                 self.zero_points[number] = self._drawn_zero_point(number, narrow)
 

@@ -5,7 +5,7 @@ TVM computes it, because nobody here wrote that. What goes in is the record alon
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,32 +80,47 @@ def flat(ports: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def dequantized(tensor: Any, values: Array, name: str, is_raw: bool) -> Array:
-    """The real numbers, float64, that the integers of a tensor stand for by its record.
+def needs_parameters(
+    tensors: Mapping[str, Any], wanted: set[str], is_raw: Callable[[str], bool]
+) -> None:
+    """Raises Unevaluated where a record does not know what a tensor's integers stand for."""
+    for name, tensor in tensors.items():
+        if name in wanted and not is_raw(name) and _is_whole(tensor):
+            if tensor.scale is None or tensor.zero_point is None:
+                raise Unevaluated(f"the record has no scale or zero point of `{name}`")
+            shape = [size or 1 for size in tensor.shape]
+            _steps(tensor, np.zeros(shape), name)
 
-    `is_raw`: the pattern says that they are plain integers. Raises Unevaluated where the record
-    does not know a scale or zero point.
-    """
-    wide = values.astype("float64")
-    if is_raw or not tensor.dtype.startswith(("int", "uint")):
-        return wide
-    if tensor.scale is None or tensor.zero_point is None:
-        raise Unevaluated(f"the record has no scale or zero point of `{name}`")
+
+def _is_whole(tensor: Any) -> bool:
+    return str(tensor.dtype).startswith(("int", "uint"))
+
+
+def _steps(tensor: Any, values: Array, name: str) -> tuple[Any, Any]:
+    """Scale and zero point of a tensor, laid beside its values."""
     try:
-        zero_point = along(tensor.zero_point, values, tensor.axis)
-        return np.asarray((wide - zero_point) * along(tensor.scale, values, tensor.axis))
+        return (
+            along(tensor.scale, values, tensor.axis),
+            along(tensor.zero_point, values, tensor.axis),
+        )
     except Refused as refused:
         raise Unevaluated(f"`{name}`: {refused}") from None
 
 
+def dequantized(tensor: Any, values: Array, name: str, is_raw: bool) -> Array:
+    """The real numbers, float64, that the integers of a tensor stand for by its record.
+
+    `is_raw`: the pattern says that they are plain integers. What it needs is known to be there
+    (`needs_parameters`).
+    """
+    wide = values.astype("float64")
+    if is_raw or not _is_whole(tensor):
+        return wide
+    scale, zero_point = _steps(tensor, values, name)
+    return np.asarray((wide - zero_point) * scale)
+
+
 def quantized_steps(tensor: Any, real: Array) -> Array:
     """Real numbers in the output's integers, float64, neither rounded nor cut."""
-    if tensor.scale is None or tensor.zero_point is None:
-        raise Unevaluated("the record has no scale or zero point of the output")
-    try:
-        scale = along(tensor.scale, real, tensor.axis)
-        return np.asarray(real / scale + along(tensor.zero_point, real, tensor.axis))
-    except Refused as refused:
-        raise Unevaluated(f"the output: {refused}") from None
-
-
+    scale, zero_point = _steps(tensor, real, "the output")
+    return np.asarray(real / scale + zero_point)

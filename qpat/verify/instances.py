@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tvm import relay
 
 from qpat.relay.environment import Heard, reason
 from qpat.semantics import ir
-from qpat.verify.drafts import Drawn, Graph, Unfit, draw_graph
+from qpat.verify.building import check_lowering, graph_of, joined
+from qpat.verify.drafts import Graph, Unfit, draw_graph
 
 # Parameter sets that share one draw of shapes and attributes: TVM compiles equal calls once.
 _SHARING = 4
 # Draws for one instance that is wanted, before a row is given up.
 _PATIENCE = 12
 
+Seed = tuple[int, ...]
+Inherited = Callable[[Any], Any]
+
 
 @dataclass(frozen=True, eq=False)
 class Instance:
-    """A graph of a row. `record` is what the generated module extracts of it; `seeds` are what its
-    shapes and its values were drawn from."""
+    """A graph of a row. `record` is what the generated module extracts of it; `arguments` are what
+    `Tensor.input` counts: names of variables, and values. `seeds` are those of shapes and values.
+    """
 
     number: int
     row: ir.Row
     graph: Graph
     record: Any
-    seeds: tuple[tuple[int, ...], tuple[int, ...]]
+    arguments: tuple[str | NDArray[Any], ...]
+    seeds: tuple[Seed, Seed]
+
+    def tensor(self, port: str) -> Any:
+        """The record of a port; an underscore keeps a field off Python's own words."""
+        name = port if hasattr(self.record, port) else f"{port}_"
+        return getattr(self.record, name)
 
 
 @dataclass(eq=False)
@@ -40,16 +52,15 @@ class Drawing:
     instances: list[Instance] = field(default_factory=list)
     refused: dict[int, Counter[str]] = field(default_factory=dict)
 
-    def count(self, row: int) -> int:
-        return sum(each.row.number == row for each in self.instances)
-
 
 @dataclass(frozen=True, eq=False)
 class Maker:
-    """Makes instances of one pattern. `rows` are the generated rows, beside those of the IR."""
+    """Makes instances of one pattern. `rows` are its generated rows, in the order of those of the
+    IR; `table` are its entries for MergeComposite, made for a view of the module around."""
 
     pattern: ir.Pattern
     rows: tuple[Any, ...]
+    table: Callable[[Inherited], Sequence[Any]]
     generated: ModuleType
     options: Any
     seed: int
@@ -78,10 +89,8 @@ class Maker:
         found = self._instance(instance.number, instance.row, instance.seeds, scales, refused)
         return found if found is not None else next(iter(refused))
 
-    def _seeds(
-        self, row: ir.Row, wanted: int
-    ) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-        name = int.from_bytes(self.pattern.name.encode(), "little") % (2**31)
+    def _seeds(self, row: ir.Row, wanted: int) -> Iterator[tuple[Seed, Seed]]:
+        name = sum(self.pattern.name.encode())
         for attempt in range(wanted * _PATIENCE):
             shapes = (self.seed, name, row.number, attempt // _SHARING)
             yield shapes, (*shapes, attempt)
@@ -90,26 +99,24 @@ class Maker:
         self,
         number: int,
         row: ir.Row,
-        seeds: tuple[tuple[int, ...], tuple[int, ...]],
+        seeds: tuple[Seed, Seed],
         scales: Mapping[int, float],
         refused: Counter[str],
     ) -> Instance | None:
         shapes, values = (np.random.default_rng(seed) for seed in seeds)
         try:
             graph = draw_graph(self.pattern, row, shapes, values, scales)
-        except Unfit as unfit:
+            check_lowering(graph.root)
+            record = self._record(row, graph)
+        except (Unfit, self.generated.Refused) as unfit:
             refused[str(unfit)] += 1
             return None
         # What TVM raises where an operator does not take what was drawn is of all kinds.
         except Exception as error:
             refused[f"TVM: {reason(error, self.heard)}"] += 1
             return None
-        try:
-            record = self._record(row, graph)
-        except self.generated.Refused as error:
-            refused[str(error)] += 1
-            return None
-        return Instance(number, row, graph, record, seeds)
+        names = tuple(str(each.name_hint) for each in relay.analysis.free_vars(graph.root))
+        return Instance(number, row, graph, record, names, seeds)
 
     def _record(self, row: ir.Row, graph: Graph) -> Any:
         inputs = {each: place for place, each in enumerate(relay.analysis.free_vars(graph.root))}
@@ -118,49 +125,77 @@ class Maker:
             match.options = self.options
             match.inputs = inputs
             match.recording = True
-            match.inherited = inherited_of(row, graph, self.generated)
+            match.inherited = lambda expr: _inherited(row, graph, self.generated, expr)
 
-        return self.generated.recorded(
-            self.rows[self.pattern.rows.index(row)], graph.root, {}, setup
-        )
+        place = self.pattern.rows.index(row)
+        return self.generated.recorded(self.rows[place], graph.root, {}, setup)
+
+    # ---- as a module -----------------------------------------------------------------------------
+    def extract(
+        self, instances: Sequence[Instance]
+    ) -> tuple[list[Instance], list[tuple[Instance, str]]]:
+        """The instances with the records of the composites that MergeComposite forms of them, and
+        those of which there are none, with the reason."""
+        known = {each.number: each for each in instances}
+
+        def inherited(expr: Any) -> Any:
+            variables = relay.analysis.free_vars(expr)
+            if not variables:
+                return None
+            each = known[graph_of(variables[0].name_hint)]
+            return _inherited(each.row, each.graph, self.generated, expr)
+
+        if not instances:
+            return [], []
+        module = joined({each.number: each.graph.root for each in instances})
+        if self.pattern.operator_rule is None:
+            module = relay.transform.MergeComposite(list(self.table(inherited)))(module)
+        found: list[Instance] = []
+        lost: list[tuple[Instance, str]] = []
+        for number, call in zip(sorted(known), module["main"].body.fields, strict=True):
+            try:
+                record = self._extracted(call, inherited)
+            except ValueError as error:
+                lost.append((known[number], str(error)))
+                continue
+            arguments = tuple(_argument(each) for each in call.args)
+            found.append(replace(known[number], record=record, arguments=arguments))
+        return found, lost
+
+    def _extracted(self, call: Any, inherited: Inherited) -> Any:
+        if self.pattern.operator_rule is not None:
+            return self.generated.extract_operator(call, inherited, self.options)
+        if not isinstance(call.op, relay.Function):
+            raise ValueError("its check accepts a graph of which MergeComposite forms nothing")
+        return self.generated.extract(call, inherited, self.options)
 
 
-def inherited_of(row: ir.Row, graph: Graph, generated: ModuleType) -> Callable[[Any], Any]:
-    """What the module around an instance says of its tensors: what was drawn for their space."""
-
-    def inherited(expr: Any) -> Any:
-        index = _node_of(row, expr)
-        space = next((n for n, each in enumerate(row.spaces) if index in each.members), None)
-        drawn: Drawn | None = None if space is None else graph.drawn.get(space)
-        if drawn is None:
-            return None
-        return generated.Parameters(drawn.scale, np.int32(drawn.zero_point), None)
-
-    return inherited
+def _argument(expr: Any) -> Any:
+    """An argument of a composite: the value of a constant, or the name in the instance."""
+    if isinstance(expr, relay.Constant):
+        return expr.data.numpy()
+    return str(expr.name_hint).partition("_")[2] if isinstance(expr, relay.Var) else ""
 
 
-def _node_of(row: ir.Row, expr: Any) -> int:
-    """The row's node that an expression around a match stands for: an input, or the root."""
-    if not isinstance(expr, relay.Var):
-        constants = [
-            index
-            for name, index in row.values.items()
-            if isinstance(row.nodes[index], ir.Input) and isinstance(expr, relay.Constant)
-        ]
-        return constants[-1] if constants else row.root
-    # `x`, or `xs_1` of many, behind `g3_` in a module of many instances.
-    name = str(expr.name_hint)
-    for port, index in row.values.items():
-        if name == port or name.endswith(f"_{port}") or _is_field(name, port):
-            return index
-    return row.root
+def _inherited(row: ir.Row, graph: Graph, generated: ModuleType, expr: Any) -> Any:
+    """What the module around an instance says of a tensor: what was drawn for its space. Nothing
+    is known of a constant, as nothing is in a module."""
+    if isinstance(expr, relay.Constant):
+        return None
+    index = _port_of(row, str(expr.name_hint)) if isinstance(expr, relay.Var) else row.root
+    space = next((n for n, each in enumerate(row.spaces) if index in each.members), None)
+    drawn = None if space is None else graph.drawn.get(space)
+    if drawn is None or isinstance(drawn.scale, list) or isinstance(drawn.zero_point, list):
+        return None
+    return generated.Parameters(drawn.scale, np.int32(drawn.zero_point), None)
 
 
-def _is_field(name: str, port: str) -> bool:
-    front, _, number = name.rpartition("_")
-    return number.isdigit() and (front == port or front.endswith(f"_{port}"))
-
-
-def with_record(instance: Instance, record: Any) -> Instance:
-    """The instance with the record that was extracted from its composite."""
-    return replace(instance, record=record)
+def _port_of(row: ir.Row, name: str) -> int | None:
+    """The node of an input: `x`, or `xs_1` of many, behind `g3_` in a module of many instances."""
+    parts = name.split("_")
+    for start in range(len(parts)):
+        for stop in (len(parts), len(parts) - 1):
+            index = row.values.get("_".join(parts[start:stop]))
+            if index is not None:
+                return index
+    return None

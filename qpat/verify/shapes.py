@@ -257,9 +257,9 @@ def _reduce(draft: Draft) -> None:
     shape = draft.tensor("data", draft.wanted or random_shape(draft.random))
     count = int(draft.random.integers(1, len(shape) + 1))
     chosen = np.sort(draft.random.choice(len(shape), count, replace=False))
-    draft.pick("axis", tuple(int(each) for each in chosen), None)
+    axis = draft.pick("axis", tuple(int(each) for each in chosen), None)
     draft.pick("keepdims", False, True)
-    draft.pick("exclude", False, False, len(shape) > count)
+    draft.pick("exclude", False, False, axis is not None and len(shape) > count)
 
 
 def _pad(draft: Draft) -> None:

@@ -5,38 +5,38 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any
 
 import numpy as np
-import tvm
 from numpy.typing import NDArray
-from tvm import relay
 
 from qpat.compiler import Compiled
-from qpat.relay.environment import Heard, listening
+from qpat.relay.environment import listening
 from qpat.relay.loading import load
 from qpat.semantics import ir
 from qpat.verify.bounds import Bound, NoBound, derive_bound
-from qpat.verify.building import Batch, joined
+from qpat.verify.building import Batch
 from qpat.verify.comparison import Compared, compare
-from qpat.verify.evaluation import Meaning, Unevaluated, dequantized, flat
+from qpat.verify.evaluation import Meaning, Unevaluated, dequantized, flat, needs_parameters
 from qpat.verify.inputs import draw_input
-from qpat.verify.instances import Drawing, Instance, Maker, inherited_of, with_record
+from qpat.verify.instances import Instance, Maker
 
 Array = NDArray[Any]
 Progress = Callable[[str], None]
 # Inputs from which the range of an output is taken before its scale is chosen.
 _PILOT_INPUTS = 8
+# An output's range is not followed beyond this: the power of something, or what is near a pole.
+_WIDEST_OUTPUT = 1e6
 
 
 @dataclass(frozen=True, eq=False)
 class Failure:
-    """An instance whose graph does not compute what its record means, with the worst input."""
+    """An instance whose graph does not compute what its record means, and the first input that
+    shows it. `real` is the meaning, not quantized."""
 
     instance: Instance
     inputs: Mapping[str, Array]
-    expected: Array
+    real: Array
     got: Array
     compared: Compared
     bound: Bound
@@ -44,7 +44,9 @@ class Failure:
 
 @dataclass(eq=False)
 class Verdict:
-    """What became of one form of a pattern. `reasons` say why it is unverified, or in part."""
+    """What became of one form of a pattern. `worst` is the largest error in units of the last
+    place, and `bound` that of its instance; `refused` counts why draws were left out; `reasons`
+    say why it is unverified; `lost` are matches of which no record can be made."""
 
     pattern: ir.Pattern
     form: str | None
@@ -54,16 +56,18 @@ class Verdict:
     left_out: int = 0
     worst: float = 0.0
     bound: float = 0.0
-    parts: set[str] = field(default_factory=set)
+    parts: tuple[str, ...] = ()
     refused: Counter[str] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    lost: list[tuple[Instance, str]] = field(default_factory=list)
 
     @property
     def status(self) -> str:
-        if self.failures:
+        """`failed`, `verified`, or `unverified`, also where some row could not be looked at."""
+        if self.failures or self.lost:
             return "failed"
-        return "unverified" if self.reasons or not self.instances else "verified"
+        return "unverified" if self.reasons else "verified"
 
 
 def verify(
@@ -83,19 +87,25 @@ def verify(
     """
     generated = load(compiled)
     chosen = generated.Options(**(options or {}))
-    rules = getattr(generated, "OPERATOR_RULES", {})
-    rows = {name: iter(each) for name, each in rules.items()}
-    others = iter(generated.ROWS)
+    rules = {name: iter(rows) for name, rows in getattr(generated, "OPERATOR_RULES", {}).items()}
+    places = iter(range(len(generated.ROWS)))
     for pattern in compiled.module.patterns:
-        mine = rows[pattern.operator_rule] if pattern.operator_rule else others
-        taken = tuple(next(mine) for _ in pattern.rows)
+        rule = pattern.operator_rule
+        mine = [next(places) for _ in pattern.rows] if rule is None else []
+        rows = [generated.ROWS[each] for each in mine]
+        rows = rows if rule is None else [next(rules[rule]) for _ in pattern.rows]
         if names and pattern.name not in names:
             continue
         if progress is not None:
             progress(pattern.name)
+
+        def table(inherited: Any, mine: Sequence[int] = tuple(mine)) -> list[Any]:
+            entries = generated.pattern_table(inherited=inherited, **(options or {}))
+            return [entries[each] for each in mine]
+
         with listening() as heard:
-            maker = Maker(pattern, taken, generated, chosen, seed, heard)
-            yield _Verification(maker, inputs).verdicts(samples, heard)
+            maker = Maker(pattern, tuple(rows), table, generated, chosen, seed, heard)
+            yield _Verification(maker, inputs).verdicts(samples)
 
 
 class _Verification:
@@ -104,116 +114,109 @@ class _Verification:
     def __init__(self, maker: Maker, inputs: int) -> None:
         self.maker = maker
         self.pattern = maker.pattern
-        self.generated: ModuleType = maker.generated
         self.inputs = inputs
-        self.meanings: dict[int, Meaning] = {}
-        self.pilots: tuple[dict[int, Meaning], Batch] | None = None
-        forms = dict.fromkeys(row.form for row in maker.pattern.rows)
-        self.of_form = {form: Verdict(maker.pattern, form) for form in forms}
-        fills = [each for each in maker.pattern.statements if isinstance(each, ir.Fill)]
+        forms = dict.fromkeys(row.form for row in self.pattern.rows)
+        self.of_form = {form: Verdict(self.pattern, form) for form in forms}
+        self.refused: dict[int, Counter[str]] = {}
+        self.compared: set[int] = set()
+        fills = [each for each in self.pattern.statements if isinstance(each, ir.Fill)]
         self.raw = {each.name for each in fills if each.value is None}
-        self.ports = {port.name for port in maker.pattern.ports}
-        self.output = next(port.name for port in maker.pattern.ports if port.is_output)
+        self.ports = {port.name: port for port in self.pattern.ports}
+        self.output = next(port.name for port in self.pattern.ports if port.is_output)
 
-    def verdicts(self, samples: int, heard: Heard) -> list[Verdict]:
-        meanings = [each for each in self.pattern.statements if isinstance(each, ir.Meaning)]
-        if not meanings:
-            return self._nothing("it has no meaning")
+    def verdicts(self, samples: int) -> list[Verdict]:
+        found = list(self.of_form.values())
+        if not any(isinstance(each, ir.Meaning) for each in self.pattern.statements):
+            for verdict in found:
+                verdict.reasons.append("it has no meaning")
+            return found
         drawing = self.maker.draw(samples)
-        self._note_refusals(drawing)
+        self.refused = drawing.refused
         instances = self._fitted(drawing.instances)
-        instances = self._extracted(instances)
+        instances, lost = self.maker.extract(instances)
+        for instance, reason in lost:
+            self.of_form[instance.row.form].lost.append((instance, reason))
         self._compare(instances)
-        self._note_rows(instances, drawing)
-        return list(self.of_form.values())
-
-    def _nothing(self, reason: str) -> list[Verdict]:
-        for verdict in self.of_form.values():
-            verdict.reasons.append(reason)
-        return list(self.of_form.values())
-
-    def _verdict(self, instance: Instance) -> Verdict:
-        return self.of_form[instance.row.form]
-
-    def _note_refusals(self, drawing: Drawing) -> None:
         for row in self.pattern.rows:
-            self.of_form[row.form].refused.update(drawing.refused[row.number])
+            self._note_row(row)
+        return found
 
-    def _note_rows(self, instances: Sequence[Instance], drawing: Drawing) -> None:
-        """Says of each row that was not compared why not."""
-        for row in self.pattern.rows:
-            if any(each.row is row for each in instances):
-                continue
-            verdict = self.of_form[row.form]
-            why = drawing.refused[row.number].most_common(1)
-            reason = why[0][0] if why else "see above"
-            operators = ", ".join(n.operator for n in row.nodes if isinstance(n, ir.Call))
-            verdict.reasons.append(f"row {row.number} ({operators}): no instance: {reason}")
+    def _note_row(self, row: ir.Row) -> None:
+        """Counts what was refused, and says of a row that was not compared why not."""
+        verdict, refused = self.of_form[row.form], self.refused[row.number]
+        verdict.refused.update(refused)
+        if row.number not in self.compared and not verdict.lost:
+            why = refused.most_common(1)
+            reason = why[0][0] if why else "nothing was drawn"
+            calls = ", ".join(each.operator for each in row.nodes if isinstance(each, ir.Call))
+            verdict.reasons.append(f"no instance of {calls}: {reason}")
+
+    def _leave_out(self, instance: Instance, reason: str) -> None:
+        self.refused[instance.row.number][reason] += 1
 
     # ---- a scale for the output that shows something ------------------------------------------
     def _fitted(self, instances: Sequence[Instance]) -> list[Instance]:
         """The instances with the scale of their output chosen by the range of their meaning."""
         meanings = self._read(instances)
         kept = [each for each in instances if each.number in meanings]
-        batch = Batch({number: meaning.expr for number, meaning in meanings.items()})
-        self.pilots = meanings, batch
-        ranges = self._ranges(kept, meanings, batch)
-        fitted: list[Instance] = []
-        for instance in kept:
-            if instance.number in batch.failed:
-                reason = batch.failed[instance.number]
-                self._leave_out(instance, f"TVM cannot compute the meaning in float64: {reason}")
-                continue
-            space = _output_space(instance.row)
-            if space is None or not ranges.get(instance.number):
-                fitted.append(instance)
-                continue
-            bits = np.iinfo(_tensor(instance.record, self.output).dtype).bits
-            scale = ranges[instance.number] / 2.0**bits
-            again = self.maker.redraw(instance, {space: scale})
-            if isinstance(again, str):
-                self._leave_out(instance, again)
-                continue
-            fitted.append(again)
-        return fitted
+        adapted = {each.number for each in kept if _output_space(each.row) is not None}
+        batch = Batch({number: meanings[number].expr for number in sorted(adapted)})
+        ranges = self._ranges([each for each in kept if each.number in adapted], meanings, batch)
+        return [each for one in kept if (each := self._adapted(one, ranges, batch)) is not None]
+
+    def _adapted(
+        self, instance: Instance, ranges: Mapping[int, float], batch: Batch
+    ) -> Instance | None:
+        if instance.number in batch.failed:
+            reason = f"TVM cannot compute the meaning: {batch.failed[instance.number]}"
+            self._leave_out(instance, reason)
+            return None
+        space, reach = _output_space(instance.row), ranges.get(instance.number)
+        dtype = np.dtype(instance.tensor(self.output).dtype)
+        if space is None or not reach or dtype.kind == "f":
+            return instance
+        again = self.maker.redraw(instance, {space: reach / 2.0 ** (8 * dtype.itemsize)})
+        if isinstance(again, str):
+            self._leave_out(instance, again)
+            return None
+        return again
 
     def _ranges(
         self, instances: Sequence[Instance], meanings: Mapping[int, Meaning], batch: Batch
     ) -> dict[int, float]:
         found: dict[int, float] = {}
+        ready = [each for each in instances if each.number not in batch.failed]
         for number in range(_PILOT_INPUTS):
-            drawn = {each.number: self._inputs(each, number) for each in instances}
-            given = {n: self._given(i, meanings[i.number], drawn[n]) for i in instances
-                     for n in [i.number]}
-            for each, real in batch.run(given).items():
+            drawn = {each.number: self._drawn(each, number) for each in ready}
+            for each, real in batch.run(self._given(ready, meanings, drawn)).items():
                 finite = np.abs(real[np.isfinite(real)])
                 most = float(np.max(finite)) if finite.size else 0.0
-                found[each] = max(found.get(each, 0.0), min(most, 1e6))
+                found[each] = max(found.get(each, 0.0), min(most, _WIDEST_OUTPUT))
         return found
 
+    # ---- meanings and inputs ------------------------------------------------------------------
     def _read(self, instances: Sequence[Instance]) -> dict[int, Meaning]:
-        """The meaning of each record that has one."""
+        """The meaning of each record that has one and knows what it needs."""
         found: dict[int, Meaning] = {}
         for each in instances:
             if each.record.meaning is None:
-                self._leave_out(each, "this form has no meaning")
+                self._leave_out(each, "no meaning, or one of what nobody knows")
                 continue
+            ports = {name: each.tensor(name) for name in self.ports}
             try:
-                found[each.number] = Meaning(each.record.meaning, self._ports(each.record))
+                meaning = Meaning(each.record.meaning, ports)
+                needs_parameters(flat(ports), {*meaning.variables, self.output}, self._is_raw)
             except Unevaluated as error:
                 self._leave_out(each, str(error))
+                continue
+            found[each.number] = meaning
         return found
 
-    def _leave_out(self, instance: Instance, reason: str) -> None:
-        verdict = self._verdict(instance)
-        if reason not in verdict.reasons:
-            verdict.reasons.append(reason)
+    def _is_raw(self, name: str) -> bool:
+        """Whether a tensor's integers are said to stand for themselves."""
+        return (name if name in self.ports else name.rpartition("_")[0]) in self.raw
 
-    def _ports(self, record: Any) -> dict[str, Any]:
-        return {port.name: _tensor(record, port.name) for port in self.pattern.ports}
-
-    # ---- inputs -----------------------------------------------------------------------------
-    def _inputs(self, instance: Instance, number: int) -> dict[str, Array]:
+    def _drawn(self, instance: Instance, number: int) -> dict[str, Array]:
         """Input `number` of an instance, by the name of each variable."""
         random = np.random.default_rng((*instance.seeds[1], number, 7))
         return {
@@ -222,76 +225,77 @@ class _Verification:
         }
 
     def _given(
-        self, instance: Instance, meaning: Meaning, inputs: Mapping[str, Array]
+        self,
+        instances: Sequence[Instance],
+        meanings: Mapping[int, Meaning],
+        drawn: Mapping[int, Mapping[str, Array]],
+    ) -> dict[int, dict[str, Array]]:
+        """What the variables of each meaning are for an input: from the record alone."""
+        return {
+            each.number: self._dequantized(each, meanings[each.number], drawn[each.number])
+            for each in instances
+        }
+
+    def _dequantized(
+        self, instance: Instance, meaning: Meaning, drawn: Mapping[str, Array]
     ) -> dict[str, Array]:
-        """What the variables of a meaning are for an input: from the record alone."""
-        names = [each.name_hint for each in relay.analysis.free_vars(instance.graph.root)]
         found = dict(meaning.numbers)
-        for name, tensor in flat(self._ports(instance.record)).items():
+        for name, tensor in flat({name: instance.tensor(name) for name in self.ports}).items():
             if name not in meaning.variables:
                 continue
-            values = tensor.value if tensor.value is not None else inputs[names[tensor.input]]
-            port = name if name in self.ports else name.rpartition("_")[0]
-            found[name] = dequantized(tensor, values, name, port in self.raw)
+            values = tensor.value
+            if values is None:
+                argument = instance.arguments[tensor.input]
+                values = drawn[argument] if isinstance(argument, str) else argument
+            found[name] = dequantized(tensor, values, name, self._is_raw(name))
         return found
-
-    # ---- composites ---------------------------------------------------------------------------
-    def _extracted(self, instances: Sequence[Instance]) -> list[Instance]:
-        """The instances with the records of the composites that MergeComposite makes of them."""
-        return list(instances)
 
     # ---- comparing ------------------------------------------------------------------------------
     def _compare(self, instances: Sequence[Instance]) -> None:
         meanings = self._read(instances)
-        kept = [each for each in instances if each.number in meanings]
-        oracle = Batch({each.number: each.graph.root for each in kept})
-        means = Batch({each.number: meanings[each.number].expr for each in kept})
         bounds: dict[int, Bound] = {}
-        for each in kept:
-            for batch in (oracle, means):
-                if each.number in batch.failed:
-                    self._leave_out(each, f"TVM: {batch.failed[each.number]}")
+        for each in instances:
             try:
                 bounds[each.number] = derive_bound(each.row, each.graph.types, each.graph.drawn)
             except NoBound as error:
                 self._leave_out(each, str(error))
-        failed = {*oracle.failed, *means.failed}
-        ready = [each for each in kept if each.number in bounds and each.number not in failed]
-        for number in range(self.inputs):
-            drawn = {each.number: self._inputs(each, number) for each in ready}
-            given = {e.number: self._given(e, meanings[e.number], drawn[e.number]) for e in ready}
-            got, real = oracle.run(drawn), means.run(given)
-            for each in ready:
-                self._note(each, drawn[each.number], got[each.number], real[each.number],
-                           bounds[each.number])
+        ready = [each for each in instances if each.number in meanings and each.number in bounds]
+        oracle = Batch({each.number: each.graph.root for each in ready})
+        means = Batch({each.number: meanings[each.number].expr for each in ready})
         for each in ready:
-            self._verdict(each).instances += 1
+            for batch, what in ((oracle, "the graph"), (means, "the meaning")):
+                if each.number in batch.failed:
+                    reason = f"TVM cannot compute {what}: {batch.failed[each.number]}"
+                    self._leave_out(each, reason)
+        failed = {*oracle.failed, *means.failed}
+        ready = [each for each in ready if each.number not in failed]
+        for number in range(self.inputs):
+            drawn = {each.number: self._drawn(each, number) for each in ready}
+            got = oracle.run(drawn)
+            real = means.run(self._given(ready, meanings, drawn))
+            for each in ready:
+                at = each.number
+                self._note(each, drawn[at], got[at], real[at], bounds[at])
+        for each in ready:
+            self.of_form[each.row.form].instances += 1
+            self.compared.add(each.row.number)
 
     def _note(
         self, instance: Instance, inputs: Mapping[str, Array], got: Array, real: Array, bound: Bound
     ) -> None:
-        verdict = self._verdict(instance)
-        output = _tensor(instance.record, self.output)
-        try:
-            compared = compare(got, real, output, bound, self.output in self.raw)
-        except Unevaluated as error:
-            self._leave_out(instance, str(error))
-            return
+        verdict = self.of_form[instance.row.form]
+        output = instance.tensor(self.output)
+        compared = compare(got, real, output, bound, self.output in self.raw)
         verdict.inputs += 1
         verdict.elements += compared.elements
         verdict.left_out += compared.left_out
-        verdict.worst = max(verdict.worst, compared.worst)
-        verdict.bound = max(verdict.bound, bound.units)
-        verdict.parts.update(bound.parts)
+        if compared.worst * max(verdict.bound, 1e-9) >= verdict.worst * max(bound.units, 1e-9):
+            verdict.worst, verdict.bound = compared.worst, bound.units
+            verdict.parts = bound.parts
         seen = any(each.instance.number == instance.number for each in verdict.failures)
         if compared.wrong and not seen:
             failure = Failure(instance, dict(inputs), real, got, compared, bound)
             verdict.failures.append(failure)
-
-
-def _tensor(record: Any, name: str) -> Any:
-    """The tensor of a port; an underscore keeps a field off Python's own words."""
-    return getattr(record, name) if hasattr(record, name) else getattr(record, f"{name}_")
 
 
 def _output_space(row: ir.Row) -> int | None:
@@ -300,6 +304,3 @@ def _output_space(row: ir.Row) -> int | None:
         if row.root in space.members and any(each.tensor == each.call for each in space.scales):
             return number
     return None
-
-
-__all__ = ["Failure", "Verdict", "inherited_of", "joined", "tvm", "verify", "with_record"]
