@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tvm import relay
 from tvm.contrib.graph_executor import GraphModule
 
-from qpat.relay.environment import meaning
+from qpat.relay.environment import Heard, reason
 
 # A plain `llvm` means RISC-V in the distribution of TVM that is on the package index.
 HOST = f"llvm -mtriple={platform.machine()}-unknown-linux-gnu -opt-level=0"
@@ -34,8 +34,9 @@ class Built:
 class Batch:
     """Built graphs by number. `failed` says of each that TVM cannot build why it cannot."""
 
-    def __init__(self, graphs: Mapping[int, Any]) -> None:
+    def __init__(self, graphs: Mapping[int, Any], heard: Heard) -> None:
         self.failed: dict[int, str] = {}
+        self._heard = heard
         self._built: list[Built] = []
         self._build(sorted(graphs), graphs)
 
@@ -48,7 +49,7 @@ class Batch:
         # TVM raises all kinds of errors where it has no schedule or no lowering for something.
         except Exception as error:
             if len(numbers) == 1:
-                self.failed[numbers[0]] = meaning(error)
+                self.failed[numbers[0]] = reason(error, self._heard)
                 return
             half = len(numbers) // 2
             self._build(numbers[:half], graphs)
@@ -84,7 +85,8 @@ def check_lowering(root: Any) -> None:
     """Raises what TVM raises where it cannot lower the quantized operators of a graph."""
     function = relay.Function(relay.analysis.free_vars(root), root)
     with relay.qnn.op.requantize_config(**EXACT):
-        relay.qnn.transform.CanonicalizeOps()(tvm.IRModule.from_expr(function))
+        lowered = relay.qnn.transform.CanonicalizeOps()(tvm.IRModule.from_expr(function))
+        relay.transform.InferType()(lowered)
 
 
 def joined(graphs: Mapping[int, Any]) -> Any:

@@ -251,7 +251,7 @@ class _Maker:
         reach = 2.0 ** (random.integers(-1, 7) if is_power else random.uniform(-1, 6))
         drawn = np.float32(reach / 2.0 ** (min(np.iinfo(dtype).bits, 16) - 1))
         product = self._product(space)
-        if product is not None and random.integers(0, 8):
+        if product is not None and random.integers(0, 12):
             return product
         if space in self.wanted_scales:
             return np.float32(self.wanted_scales[space] * factor)

@@ -20,7 +20,7 @@ from qpat.verify.drafts import Graph, Unfit, draw_graph
 # Parameter sets that share one draw of shapes and attributes: TVM compiles equal calls once.
 _SHARING = 4
 # Draws for one instance that is wanted, before a row is given up.
-_PATIENCE = 12
+_PATIENCE = 24
 
 Seed = tuple[int, ...]
 Inherited = Callable[[Any], Any]
@@ -38,6 +38,7 @@ class Instance:
     record: Any
     arguments: tuple[str | NDArray[Any], ...]
     seeds: tuple[Seed, Seed]
+    ports: tuple[str, ...]
 
     def tensor(self, port: str) -> Any:
         """The record of a port; an underscore keeps a field off Python's own words."""
@@ -116,7 +117,8 @@ class Maker:
             refused[f"TVM: {reason(error, self.heard)}"] += 1
             return None
         names = tuple(str(each.name_hint) for each in relay.analysis.free_vars(graph.root))
-        return Instance(number, row, graph, record, names, seeds)
+        ports = tuple(port.name for port in self.pattern.ports)
+        return Instance(number, row, graph, record, names, seeds, ports)
 
     def _record(self, row: ir.Row, graph: Graph) -> Any:
         inputs = {each: place for place, each in enumerate(relay.analysis.free_vars(graph.root))}

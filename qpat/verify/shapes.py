@@ -245,7 +245,7 @@ def _pool(draft: Draft) -> None:
     widths = tuple(int(random.integers(0, n)) for n in (*size, *size))
     draft.pick("padding", (0, 0, 0, 0), widths)
     draft.pick("dilation", (1, 1))
-    draft.pick("ceil_mode", False)
+    draft.pick("ceil_mode", False, False, False, True)
 
 
 def _avg_pool(draft: Draft) -> None:
@@ -265,10 +265,12 @@ def _reduce(draft: Draft) -> None:
 def _pad(draft: Draft) -> None:
     shape = draft.tensor("data", draft.wanted or random_shape(draft.random))
     widths = tuple(tuple(int(n) for n in draft.random.integers(0, 3, 2)) for _ in shape)
-    if len(shape) == 4 and draft.random.integers(0, 4):
+    # In front of a convolution a pad of something else is refused nearly always.
+    is_inner = draft.wanted is not None and bool(draft.random.integers(0, 8))
+    if len(shape) == 4 and (is_inner or draft.random.integers(0, 4)):
         widths = ((0, 0), *widths[1:3], (0, 0))
     draft.pick("pad_width", widths)
-    draft.pick("pad_mode", "constant", "constant", "constant", "edge")
+    draft.pick("pad_mode", *(("constant",) if is_inner else ("constant", "constant", "edge")))
 
 
 def _mirror_pad(draft: Draft) -> None:

@@ -160,7 +160,7 @@ class _Verification:
         meanings = self._read(instances)
         kept = [each for each in instances if each.number in meanings]
         adapted = {each.number for each in kept if _output_space(each.row) is not None}
-        batch = Batch({number: meanings[number].expr for number in sorted(adapted)})
+        batch = Batch({number: meanings[number].expr for number in sorted(adapted)}, self.maker.heard)
         ranges = self._ranges([each for each in kept if each.number in adapted], meanings, batch)
         return [each for one in kept if (each := self._adapted(one, ranges, batch)) is not None]
 
@@ -260,8 +260,10 @@ class _Verification:
             except NoBound as error:
                 self._leave_out(each, str(error))
         ready = [each for each in instances if each.number in meanings and each.number in bounds]
-        oracle = Batch({each.number: each.graph.root for each in ready})
-        means = Batch({each.number: meanings[each.number].expr for each in ready})
+        oracle = Batch({each.number: each.graph.root for each in ready}, self.maker.heard)
+        means = Batch(
+            {each.number: meanings[each.number].expr for each in ready}, self.maker.heard
+        )
         for each in ready:
             for batch, what in ((oracle, "the graph"), (means, "the meaning")):
                 if each.number in batch.failed:
