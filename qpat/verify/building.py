@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +40,7 @@ class Batch:
     def __init__(self, graphs: Mapping[int, Any], heard: Heard) -> None:
         self.failed: dict[int, str] = {}
         self._heard = heard
+        self._dropped: set[int] = set()
         self._built: list[Built] = []
         self._build(sorted(graphs), graphs)
 
@@ -55,11 +59,19 @@ class Batch:
             self._build(numbers[:half], graphs)
             self._build(numbers[half:], graphs)
 
+    def without(self, numbers: Iterable[int]) -> Batch:
+        """The same graphs, built already, less some."""
+        others = copy(self)
+        dropped = set(numbers)
+        others.failed = {n: why for n, why in self.failed.items() if n not in dropped}
+        others._dropped = self._dropped | dropped
+        return others
+
     def run(self, inputs: Mapping[int, Mapping[str, NDArray[Any]]]) -> dict[int, NDArray[Any]]:
         """Runs every graph that `inputs` has values for, and returns what each gives."""
         found: dict[int, NDArray[Any]] = {}
         for built in self._built:
-            wanted = [number for number in built.place if number in inputs]
+            wanted = [n for n in built.place if n in inputs and n not in self._dropped]
             for number in wanted:
                 for name in built.names[number]:
                     built.executor.set_input(variable_name(number, name), inputs[number][name])
@@ -85,8 +97,9 @@ def check_lowering(root: Any) -> None:
     """Raises what TVM raises where it cannot lower the quantized operators of a graph."""
     function = relay.Function(relay.analysis.free_vars(root), root)
     with relay.qnn.op.requantize_config(**EXACT):
-        lowered = relay.qnn.transform.CanonicalizeOps()(tvm.IRModule.from_expr(function))
-        relay.transform.InferType()(lowered)
+        # Typed before: of a tensor without dimensions a requantize makes one of one dimension.
+        before = relay.transform.InferType()(tvm.IRModule.from_expr(function))
+        relay.transform.InferType()(relay.qnn.transform.CanonicalizeOps()(before))
 
 
 def joined(graphs: Mapping[int, Any]) -> Any:
@@ -107,13 +120,25 @@ def joined(graphs: Mapping[int, Any]) -> Any:
     return relay.transform.InferType()(tvm.IRModule.from_expr(function))
 
 
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Keeps TVM from saying of operators that they could be faster."""
+    logger = logging.getLogger("strategy")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 def _built(numbers: Sequence[int], graphs: Mapping[int, Any]) -> Built:
     module = joined({number: graphs[number] for number in numbers})
     with relay.qnn.op.requantize_config(**EXACT):
         # Before the build, which would first rewrite operators for what the target is quick at:
         # on x86 it takes zero points off in int16, which is too narrow for int16 tensors.
         module = relay.qnn.transform.CanonicalizeOps()(module)
-        with tvm.transform.PassContext(opt_level=1, config=_CONFIG):
+        with _without_advice(), tvm.transform.PassContext(opt_level=1, config=_CONFIG):
             library = relay.build(module, target=HOST)
     names = {
         number: tuple(each.name_hint for each in relay.analysis.free_vars(graphs[number]))

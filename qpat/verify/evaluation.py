@@ -37,6 +37,10 @@ class Meaning:
         self._ports = ports
         self.expr = self._expr(meaning)
 
+    def is_like(self, other: Meaning) -> bool:
+        """Whether it is the same graph, with other numbers."""
+        return bool(tvm.ir.structural_equal(self.expr, other.expr, map_free_vars=True))
+
     def _expr(self, meaning: Any) -> Any:
         if isinstance(meaning, str):
             return self._port(meaning)

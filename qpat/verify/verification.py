@@ -119,6 +119,8 @@ class _Verification:
         self.of_form = {form: Verdict(self.pattern, form) for form in forms}
         self.refused: dict[int, Counter[str]] = {}
         self.compared: set[int] = set()
+        self.pilots: dict[int, Meaning] = {}
+        self.pilot = Batch({}, maker.heard)
         fills = [each for each in self.pattern.statements if isinstance(each, ir.Fill)]
         self.raw = {each.name for each in fills if each.value is None}
         self.ports = {port.name: port for port in self.pattern.ports}
@@ -160,7 +162,9 @@ class _Verification:
         meanings = self._read(instances)
         kept = [each for each in instances if each.number in meanings]
         adapted = {each.number for each in kept if _output_space(each.row) is not None}
-        batch = Batch({number: meanings[number].expr for number in sorted(adapted)}, self.maker.heard)
+        self.pilots = {number: meanings[number] for number in sorted(adapted)}
+        batch = Batch({n: each.expr for n, each in self.pilots.items()}, self.maker.heard)
+        self.pilot = batch
         ranges = self._ranges([each for each in kept if each.number in adapted], meanings, batch)
         return [each for one in kept if (each := self._adapted(one, ranges, batch)) is not None]
 
@@ -261,26 +265,42 @@ class _Verification:
                 self._leave_out(each, str(error))
         ready = [each for each in instances if each.number in meanings and each.number in bounds]
         oracle = Batch({each.number: each.graph.root for each in ready}, self.maker.heard)
-        means = Batch(
-            {each.number: meanings[each.number].expr for each in ready}, self.maker.heard
-        )
-        for each in ready:
-            for batch, what in ((oracle, "the graph"), (means, "the meaning")):
-                if each.number in batch.failed:
-                    reason = f"TVM cannot compute {what}: {batch.failed[each.number]}"
-                    self._leave_out(each, reason)
-        failed = {*oracle.failed, *means.failed}
+        means = self._means({each.number: meanings[each.number] for each in ready})
+        failed = self._note_failed(ready, {"the graph": [oracle], "the meaning": means})
         ready = [each for each in ready if each.number not in failed]
         for number in range(self.inputs):
             drawn = {each.number: self._drawn(each, number) for each in ready}
+            given = self._given(ready, meanings, drawn)
             got = oracle.run(drawn)
-            real = means.run(self._given(ready, meanings, drawn))
+            real = {at: value for batch in means for at, value in batch.run(given).items()}
             for each in ready:
                 at = each.number
                 self._note(each, drawn[at], got[at], real[at], bounds[at])
         for each in ready:
             self.of_form[each.row.form].instances += 1
             self.compared.add(each.row.number)
+
+    def _means(self, meanings: Mapping[int, Meaning]) -> list[Batch]:
+        """The meanings, built; those that were built for their range are not built again."""
+        fresh = {
+            number: each.expr
+            for number, each in meanings.items()
+            if number not in self.pilots or not each.is_like(self.pilots[number])
+        }
+        return [self.pilot.without(fresh), Batch(fresh, self.maker.heard)]
+
+    def _note_failed(
+        self, instances: Sequence[Instance], batches: Mapping[str, Sequence[Batch]]
+    ) -> set[int]:
+        found: set[int] = set()
+        for each in instances:
+            for what, several in batches.items():
+                for batch in several:
+                    if each.number in batch.failed:
+                        reason = f"TVM cannot compute {what}: {batch.failed[each.number]}"
+                        self._leave_out(each, reason)
+                        found.add(each.number)
+        return found
 
     def _note(
         self, instance: Instance, inputs: Mapping[str, Array], got: Array, real: Array, bound: Bound
