@@ -24,6 +24,10 @@ def make_call(name: str, operands: Sequence[Any], attributes: Mapping[str, Any])
     if described is None or not op.attrs_type_key:
         return relay.Call(op, list(operands), None)
     given = {key: _plain(value) for key, value in attributes.items() if value is not None}
+    for key, value in given.items():
+        # As Relay's builders do: `axis=0` of a reduction.
+        if described.attributes[key].type == "list" and isinstance(value, int):
+            given[key] = [value]
     for key, attribute in described.attributes.items():
         if key not in given and not attribute.has_default:
             given[key] = "" if attribute.type in ("dtype", "str") else None

@@ -25,7 +25,10 @@ def line(verdict: Verdict) -> str:
         said += f"  {counts}, worst {verdict.worst:.3g} of {verdict.bound:.3g} {unit}"
     if verdict.left_out:
         share = 100 * verdict.left_out / verdict.elements
-        said += f"; {share:.1f} % of the elements have no value"
+        said += f"; {share:.1f} % of the elements without a value"
+    refused = sum(verdict.refused.values())
+    if refused:
+        said += f"; {refused} draws left out"
     return "\n".join([said, *(f"    {reason}" for reason in verdict.reasons)])
 
 
@@ -49,10 +52,11 @@ def findings(verdict: Verdict) -> Iterator[Diagnostic]:
     if verdict.failures:
         failure = max(verdict.failures, key=lambda each: each.compared.worst - each.bound.units)
         found = failure.compared
-        message = (
-            f"`{label(verdict)}` does not mean what its graph computes: TVM gives "
-            f"{found.got:.10g} where {found.wanted:.10g} is meant"
-        )
+        message = f"`{label(verdict)}` does not mean what its graph computes: TVM gives "
+        if failure.real.shape != failure.got.shape:
+            message += f"the shape {failure.got.shape} where {failure.real.shape} is meant"
+        else:
+            message += f"{found.got:.10g} where {found.wanted:.10g} is meant"
         allowed = f"at most {failure.bound.units:.3g} of a unit may be rounded away"
         because = f" ({', '.join(failure.bound.parts)})" if failure.bound.parts else ""
         wrong = f"{len(verdict.failures)} of {verdict.instances} instances are wrong; "
@@ -79,9 +83,10 @@ def instance_text(failure: Failure) -> str:
         lines.append(f"    {name} = {_shown(values)}")
     lines.append(f"    meaning = {_shown(failure.real)}")
     lines.append(f"    got = {_shown(failure.got)}")
-    at = ", ".join(str(each) for each in failure.compared.at)
     found = failure.compared
-    lines.append(f"    at [{at}]: wanted {found.wanted:.10g}, got {found.got:.10g}")
+    if found.at or not failure.got.shape:
+        at = ", ".join(str(each) for each in found.at)
+        lines.append(f"    at [{at}]: wanted {found.wanted:.10g}, got {found.got:.10g}")
     return "\n".join(lines)
 
 
@@ -128,7 +133,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "inputs": verdict.inputs,
         "elements": verdict.elements,
         "elements_without_value": verdict.left_out,
-        "worst": verdict.worst,
+        "worst": _plain(verdict.worst),
         "bound": verdict.bound,
         "bound_parts": list(verdict.parts),
         "left_out": dict(sorted(verdict.refused.items())),
@@ -151,7 +156,7 @@ def _failure_json(failure: Failure) -> dict[str, Any]:
         "meaning": _plain(failure.real),
         "got": _plain(failure.got),
         "at": list(failure.compared.at),
-        "wanted": failure.compared.wanted,
+        "wanted": _plain(failure.compared.wanted),
         "bound": failure.bound.units,
     }
 

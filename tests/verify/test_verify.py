@@ -218,7 +218,7 @@ def test_command_lists_what_is_unverified_and_what_was_left_out(
     body = '  y = clip(x)\n  inherit x\n  where x.scale > 1000 else "fine"\n  meaning y = x\n'
     assert run(tmp_path, body, "--details") == 0
     out = capsys.readouterr().out
-    assert "p: unverified\n    no instance of clip: fine\n" in out
+    assert "p: unverified; 72 draws left out\n    no instance of clip: fine\n" in out
     assert "    left out 72: fine\n" in out
 
 
