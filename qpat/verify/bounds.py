@@ -96,7 +96,7 @@ def _ratio(row: ir.Row, index: int, drawn: Mapping[int, Drawn]) -> float:
     root = next((n for n, space in enumerate(row.spaces) if row.root in space.members), None)
     if mine is not None and mine == root:
         return 1.0
-    if mine not in drawn or root not in drawn:
+    if mine is None or root is None or mine not in drawn or root not in drawn:
         name = row.nodes[index]
         said = name.operator if isinstance(name, ir.Call) else "a value"
         raise NoBound(f"{said} rounds, and its scale is not known")

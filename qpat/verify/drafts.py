@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,9 +144,7 @@ class _Maker:
                 return relay.TupleGetItem(self.make(value, wanted, dtype), number)
         raise Unfit(f"no instance is made of {type(node).__name__}")
 
-    def _leaf(
-        self, node: ir.Input, index: int, wanted: Any, dtype: str | None, user: str
-    ) -> Any:
+    def _leaf(self, node: ir.Input, index: int, wanted: Any, dtype: str | None, user: str) -> Any:
         name = node.name or f"leaf{index}"
         chosen = self.port_dtype(name, dtype)
         shape = self._fitted(name, random_shape(self.shapes) if wanted is None else wanted)
@@ -209,7 +207,7 @@ class _Maker:
             corner = random.integers(0, 10)
             if corner < 2:
                 return np.full(shape, (info.min, info.max)[corner], dtype)
-            return random.integers(info.min, info.max, shape, dtype, endpoint=True)
+            return np.asarray(random.integers(info.min, info.max, shape, endpoint=True), dtype)
         spread = 2.0 ** random.uniform(0, 14)
         return np.asarray(np.rint(random.normal(0, spread, shape)), dtype)
 
@@ -240,9 +238,7 @@ class _Maker:
             self.scales[space] = self._drawn_scale(space, dtype, count, length)
         return self.scales[space]
 
-    def _drawn_scale(
-        self, space: int, dtype: str, count: int | None, length: int | None
-    ) -> Any:
+    def _drawn_scale(self, space: int, dtype: str, count: int | None, length: int | None) -> Any:
         """A scale with which the dtype reaches from 1/2 to 64: float32 has steps below one
         of int16 there, whatever is computed with it."""
         random = self.values
@@ -447,5 +443,3 @@ class _Draft:
         if self.node.operator == "cast":
             return "int32" if "int" in first else "float32"
         return first if first in ("int8", "uint8", "int16") else "int8"
-
-

@@ -39,12 +39,10 @@ def draw_input(
         middle = int(random.integers(low, high, endpoint=True))
         near = random.integers(middle - 4, middle + 5, shape)
         return np.asarray(np.clip(near, low, high), dtype)
-    return random.integers(low, high, shape, dtype, endpoint=True)
+    return np.asarray(random.integers(low, high, shape, endpoint=True), dtype)
 
 
-def _floats(
-    random: np.random.Generator, number: int, shape: tuple[int, ...], dtype: str
-) -> Array:
+def _floats(random: np.random.Generator, number: int, shape: tuple[int, ...], dtype: str) -> Array:
     if number == 0:
         return np.zeros(shape, dtype)
     return np.asarray(random.normal(0, 2.0 ** random.uniform(-6, 6), shape), dtype)

@@ -116,7 +116,9 @@ def constants(root: Any) -> Iterator[tuple[str, NDArray[Any]]]:
 def _shown(value: Any) -> str:
     if value is None:
         return "unknown"
-    text = np.array2string(np.asarray(value), threshold=_SHOWN, separator=", ", max_line_width=10**6)
+    text = np.array2string(
+        np.asarray(value), threshold=_SHOWN, separator=", ", max_line_width=10**6
+    )
     return " ".join(text.split())
 
 
@@ -171,5 +173,7 @@ def _plain(value: Any) -> Any:
     wide = np.asarray(value)
     # JSON has no infinity and no NaN.
     if wide.dtype.kind == "f" and not np.all(np.isfinite(wide)):
-        return np.where(np.isfinite(wide), wide, None).tolist()
+        plain = wide.astype(object)
+        plain[~np.isfinite(wide)] = None
+        return plain.tolist()
     return wide.tolist()

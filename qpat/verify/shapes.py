@@ -6,7 +6,7 @@ What does not fit is refused by TVM's type inference; nothing in here needs to b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -372,8 +372,10 @@ def _split(draft: Draft) -> None:
     draft.pick("indices_or_sections", *sizes)
 
 
-_BINARY = ("qnn.add", "qnn.subtract", "qnn.mul", "subtract", "multiply", "divide", "maximum")
-_BINARY += ("minimum", "add", "power", "left_shift", "right_shift")
+_BINARY = (
+    *("qnn.add", "qnn.subtract", "qnn.mul", "subtract", "multiply", "divide"),
+    *("maximum", "minimum", "left_shift", "right_shift"),
+)
 
 _RULES: dict[str, Rule] = {
     **{name: _binary for name in _BINARY},
