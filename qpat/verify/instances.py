@@ -18,7 +18,7 @@ from qpat.verify.building import check_lowering, graph_of, joined
 from qpat.verify.drafts import Graph, Unfit, draw_graph
 
 # Parameter sets that share one draw of shapes and attributes: TVM compiles equal calls once.
-_SHARING = 4
+_SHARING = 2
 # Draws for one instance that is wanted, before a row is given up.
 _PATIENCE = 24
 

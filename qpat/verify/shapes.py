@@ -53,9 +53,9 @@ def rule(operator: str) -> Rule:
 
 
 def random_shape(random: np.random.Generator, rank: int | None = None) -> Shape:
-    """A small shape; of 2 or 4 dimensions most of the time."""
-    chosen = rank if rank is not None else int(random.choice([1, 2, 2, 3, 4, 4]))
-    return tuple(int(each) for each in random.integers(1, 5, chosen))
+    """A small shape; of 2 or 4 dimensions most of the time, and few of a single element."""
+    chosen = rank if rank is not None else int(random.choice([1, 2, 2, 3, 3, 4, 4, 4]))
+    return tuple(int(each) for each in random.choice([1, 2, 2, 3, 3, 4, 5], chosen))
 
 
 def _image(random: np.random.Generator, layout: str, channels: int | None = None) -> Shape:
@@ -250,7 +250,7 @@ def _pool(draft: Draft) -> None:
 
 def _avg_pool(draft: Draft) -> None:
     _pool(draft)
-    draft.pick("count_include_pad", False, True)
+    draft.pick("count_include_pad", False, False, True)
 
 
 def _reduce(draft: Draft) -> None:

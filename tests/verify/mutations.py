@@ -12,6 +12,10 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 
+from qpat.compiler import Compiled
+from qpat.records import replace
+from qpat.verify.verification import verify
+
 Functions = list[ast.FunctionDef]
 Change = Callable[[Functions], int]
 
@@ -27,6 +31,18 @@ class Mutant:
 
     def __str__(self) -> str:
         return f"{self.pattern}: {self.kind}: {self.what}"
+
+
+def noticed(compiled: Compiled, mutant: Mutant, samples: int, inputs: int) -> str:
+    """What `verify` says of a mutant: `failed` (a graph computes something else, or there is no
+    record), `unverified` (no graph is taken or has a meaning any more), or `survived`."""
+    changed = replace(compiled, text=mutant.text)
+    how = {"samples": samples, "inputs": inputs}
+    [verdicts] = verify(changed, names=[mutant.pattern], **how)
+    for status in ("failed", "unverified"):
+        if any(verdict.status == status for verdict in verdicts):
+            return status
+    return "survived"
 
 
 def mutants(text: str, pattern: str) -> Iterator[Mutant]:
