@@ -23,6 +23,9 @@ def line(verdict: Verdict) -> str:
         counts = f"{verdict.instances} instances, {verdict.inputs:,} inputs"
         unit = "units of the last place" if verdict.bound != 1 else "unit of the last place"
         said += f"  {counts}, worst {verdict.worst:.3g} of {verdict.bound:.3g} {unit}"
+    if verdict.in_integers:
+        exact = len(verdict.in_integers) - len(verdict.not_exact)
+        said += f"; in integers {exact} of {len(verdict.in_integers)} bit exact"
     if verdict.left_out:
         share = 100 * verdict.left_out / verdict.elements
         said += f"; {share:.1f} % of the elements without a value"
@@ -138,6 +141,8 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "worst": _plain(verdict.worst),
         "bound": verdict.bound,
         "bound_parts": list(verdict.parts),
+        "in_integers": len(verdict.in_integers),
+        "bit_exact": len(verdict.in_integers) - len(verdict.not_exact),
         "left_out": dict(sorted(verdict.refused.items())),
         "reasons": list(verdict.reasons),
         "failures": [_failure_json(each) for each in verdict.failures],

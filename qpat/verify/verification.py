@@ -20,6 +20,7 @@ from qpat.verify.comparison import Compared, compare
 from qpat.verify.evaluation import Meaning, Unevaluated, dequantized, flat, needs_parameters
 from qpat.verify.inputs import draw_input
 from qpat.verify.instances import Instance, Maker
+from qpat.verify.integers import computed
 
 Array = NDArray[Any]
 Progress = Callable[[str], None]
@@ -46,7 +47,8 @@ class Failure:
 class Verdict:
     """What became of one form of a pattern. `worst` is the largest error in units of the last
     place, and `bound` that of its instance; `refused` counts why draws were left out; `reasons`
-    say why it is unverified; `lost` are matches of which no record can be made."""
+    say why it is unverified; `lost` are matches of which no record can be made. `in_integers` are
+    the instances that were computed in integers too, `not_exact` those where a bit differed."""
 
     pattern: ir.Pattern
     form: str | None
@@ -57,6 +59,8 @@ class Verdict:
     worst: float = 0.0
     bound: float = 0.0
     parts: tuple[str, ...] = ()
+    in_integers: set[int] = field(default_factory=set)
+    not_exact: set[int] = field(default_factory=set)
     refused: Counter[str] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
@@ -241,6 +245,21 @@ class _Verification:
             for each in instances
         }
 
+    def _whole(
+        self, instance: Instance, drawn: Mapping[str, Array]
+    ) -> tuple[dict[str, Any], dict[str, Array]]:
+        """The tensors of a record and their integers, as integers.py takes them."""
+        tensors = flat({name: instance.tensor(name) for name in self.ports})
+        inputs = {n: each for n, each in tensors.items() if n != self.output}
+        values = {n: self._values(instance, each, drawn) for n, each in inputs.items()}
+        return {**inputs, "": tensors.get(self.output)}, values
+
+    def _values(self, instance: Instance, tensor: Any, drawn: Mapping[str, Array]) -> Array:
+        if tensor.value is not None:
+            return np.asarray(tensor.value)
+        argument = instance.arguments[tensor.input]
+        return drawn[argument] if isinstance(argument, str) else argument
+
     def _dequantized(
         self, instance: Instance, meaning: Meaning, drawn: Mapping[str, Array]
     ) -> dict[str, Array]:
@@ -248,10 +267,7 @@ class _Verification:
         for name, tensor in flat({name: instance.tensor(name) for name in self.ports}).items():
             if name not in meaning.variables:
                 continue
-            values = tensor.value
-            if values is None:
-                argument = instance.arguments[tensor.input]
-                values = drawn[argument] if isinstance(argument, str) else argument
+            values = self._values(instance, tensor, drawn)
             found[name] = dequantized(tensor, values, name, self._is_raw(name))
         return found
 
@@ -315,6 +331,11 @@ class _Verification:
         if compared.worst * max(verdict.bound, 1e-9) >= verdict.worst * max(bound.units, 1e-9):
             verdict.worst, verdict.bound = compared.worst, bound.units
             verdict.parts = bound.parts
+        whole = computed(instance.record.meaning, *self._whole(instance, inputs))
+        if whole is not None:
+            verdict.in_integers.add(instance.number)
+            if whole.shape != got.shape or not np.array_equal(whole, got):
+                verdict.not_exact.add(instance.number)
         seen = any(each.instance.number == instance.number for each in verdict.failures)
         if compared.wrong and not seen:
             failure = Failure(instance, dict(inputs), real, got, compared, bound)

@@ -176,7 +176,7 @@ def _no_clips(functions: Functions) -> int:
     return count
 
 
-# ---- meanings and conditions -----------------------------------------------------------------------
+# ---- meanings and conditions ---------------------------------------------------------------------
 
 
 def _calls(functions: Functions, name: str) -> list[ast.Call]:
