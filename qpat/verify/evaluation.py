@@ -13,9 +13,10 @@ import tvm
 from numpy.typing import NDArray
 from tvm import relay
 
+from qpat.relay.environment import Heard, reason
 from qpat.targets.relay_derived import along
 from qpat.targets.relay_reading import Refused
-from qpat.verify.calls import make_call
+from qpat.verify.calls import make_call, typed
 
 Array = NDArray[Any]
 
@@ -24,18 +25,28 @@ class Unevaluated(Exception):
     """A record whose meaning has no value; the text says why."""
 
 
+class Contradiction(Exception):
+    """A record that cannot be right; the text says why."""
+
+
 class Meaning:
     """The meaning of one record as a Relay graph in float64, and what its variables stand for.
 
     `expr` has a variable for each port and each number, so that graphs of other parameters are
     equal. Numbers are `numbers` by the variable's name; ports are variables named after them.
+    Raises Contradiction where TVM does not type it, and Unevaluated where a port is absent.
     """
 
-    def __init__(self, meaning: Any, ports: Mapping[str, Any]) -> None:
+    def __init__(self, meaning: Any, ports: Mapping[str, Any], heard: Heard) -> None:
         self.numbers: dict[str, Array] = {}
         self.variables: dict[str, Any] = {}
         self._ports = ports
-        self.expr = self._expr(meaning)
+        try:
+            self.expr = self._expr(meaning)
+            typed(self.expr)
+        # What TVM raises where an attribute does not fit, or shapes do not, is of all kinds.
+        except (AttributeError, TypeError, ValueError, tvm.error.TVMError) as error:
+            raise Contradiction(f"its meaning has no value: {reason(error, heard)}") from None
 
     def is_like(self, other: Meaning) -> bool:
         """Whether it is the same graph, with other numbers."""
@@ -46,15 +57,9 @@ class Meaning:
             return self._port(meaning)
         if hasattr(meaning, "op"):
             operands = [self._expr(each) for each in meaning.operands]
-            try:
-                return make_call(meaning.op, operands, meaning.attributes)
-            except (AttributeError, TypeError, ValueError, tvm.error.TVMError) as error:
-                raise Unevaluated(f"no call of {meaning.op} can be made: {error}") from None
+            return make_call(meaning.op, operands, meaning.attributes)
         name = f"number_{len(self.numbers)}"
-        try:
-            self.numbers[name] = np.asarray(meaning, "float64")
-        except (TypeError, ValueError):
-            raise Unevaluated(f"{meaning!r} is no number") from None
+        self.numbers[name] = np.asarray(meaning, "float64")
         return self._variable(name, self.numbers[name].shape)
 
     def _port(self, name: str) -> Any:
@@ -87,7 +92,8 @@ def flat(ports: Mapping[str, Any]) -> dict[str, Any]:
 def needs_parameters(
     tensors: Mapping[str, Any], wanted: set[str], is_raw: Callable[[str], bool]
 ) -> None:
-    """Raises Unevaluated where a record does not know what a tensor's integers stand for."""
+    """Raises Unevaluated where a record does not know what a tensor's integers stand for, and
+    Contradiction where its scales do not fit the tensor."""
     for name, tensor in tensors.items():
         if name in wanted and not is_raw(name) and _is_whole(tensor):
             if tensor.scale is None or tensor.zero_point is None:
@@ -108,7 +114,7 @@ def _steps(tensor: Any, values: Array, name: str) -> tuple[Any, Any]:
             along(tensor.zero_point, values, tensor.axis),
         )
     except Refused as refused:
-        raise Unevaluated(f"`{name}`: {refused}") from None
+        raise Contradiction(f"`{name}`: {refused}") from None
 
 
 def dequantized(tensor: Any, values: Array, name: str, is_raw: bool) -> Array:

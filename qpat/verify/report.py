@@ -67,8 +67,8 @@ def findings(verdict: Verdict) -> Iterator[Diagnostic]:
         hint = f"{wrong}{allowed}{because}"
         yield Diagnostic("QP404", message, span, hint=hint, others=others)
     for _, reason in verdict.lost[:1]:
-        message = f"`{label(verdict)}` takes a graph and there is no record of it: {reason}"
-        hint = f"{len(verdict.lost)} instances; a `where` or `param` needs what is not in reach"
+        message = f"`{label(verdict)}` takes a graph and gives no true record of it: {reason}"
+        hint = f"so for {len(verdict.lost)} of the graphs that were drawn"
         yield Diagnostic("QP405", message, verdict.pattern.span, hint=hint)
 
 

@@ -14,10 +14,18 @@ from qpat.compiler import Compiled
 from qpat.relay.environment import listening
 from qpat.relay.loading import load
 from qpat.semantics import ir
+from qpat.verify.agreement import contradiction
 from qpat.verify.bounds import Bound, NoBound, derive_bound
 from qpat.verify.building import Batch
 from qpat.verify.comparison import Compared, compare
-from qpat.verify.evaluation import Meaning, Unevaluated, dequantized, flat, needs_parameters
+from qpat.verify.evaluation import (
+    Contradiction,
+    Meaning,
+    Unevaluated,
+    dequantized,
+    flat,
+    needs_parameters,
+)
 from qpat.verify.inputs import draw_input
 from qpat.verify.instances import Instance, Maker
 from qpat.verify.integers import computed
@@ -47,7 +55,7 @@ class Failure:
 class Verdict:
     """What became of one form of a pattern. `worst` is the largest error in units of the last
     place, and `bound` that of its instance; `refused` counts why draws were left out; `reasons`
-    say why it is unverified; `lost` are matches of which no record can be made. `in_integers` are
+    say why it is unverified; `lost` are matches without a true record. `in_integers` are
     the instances that were computed in integers too, `not_exact` those where a bit differed."""
 
     pattern: ir.Pattern
@@ -143,6 +151,10 @@ class _Verification:
         instances, lost = self.maker.extract(instances)
         for instance, reason in lost:
             self.of_form[instance.row.form].lost.append((instance, reason))
+        for each in instances:
+            different = contradiction(each)
+            if different is not None:
+                self.of_form[each.row.form].lost.append((each, different))
         self._compare(instances)
         for row in self.pattern.rows:
             self._note_row(row)
@@ -213,10 +225,13 @@ class _Verification:
                 continue
             ports = {name: each.tensor(name) for name in self.ports}
             try:
-                meaning = Meaning(each.record.meaning, ports)
+                meaning = Meaning(each.record.meaning, ports, self.maker.heard)
                 needs_parameters(flat(ports), {*meaning.variables, self.output}, self._is_raw)
             except Unevaluated as error:
                 self._leave_out(each, str(error))
+                continue
+            except Contradiction as error:
+                self.of_form[each.row.form].lost.append((each, str(error)))
                 continue
             found[each.number] = meaning
         return found
