@@ -1,6 +1,6 @@
 """How many faults in what is generated from a .qpat file does `qpat verify` notice?
 
-python tools/mutate_library.py [FILE] [--pattern NAME] [--samples N] [--inputs N]
+python -m tools.mutate_library [FILE] [--pattern NAME] [--samples N] [--inputs N]
 
 Each mutant of tests/verify/mutations.py is verified by itself; those that survive are listed. The
 whole library takes about half an hour.

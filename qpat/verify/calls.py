@@ -28,6 +28,9 @@ def make_call(name: str, operands: Sequence[Any], attributes: Mapping[str, Any])
         # As Relay's builders do: `axis=0` of a reduction.
         if described.attributes[key].type == "list" and isinstance(value, int):
             given[key] = [value]
+        # Of any type, in C++ an object.
+        if described.attributes[key].type == "any" and type(value) is int:
+            given[key] = tvm.tir.IntImm("int32", value)
     for key, attribute in described.attributes.items():
         if key not in given and not attribute.has_default:
             given[key] = "" if attribute.type in ("dtype", "str") else None

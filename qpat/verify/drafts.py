@@ -75,6 +75,8 @@ def draw_graph(
 
 
 def _is_empty(root: Any) -> bool:
+    if hasattr(root.checked_type, "fields"):
+        raise Unfit("an output of several tensors is not compared")
     return 0 in _shape(root.checked_type)
 
 

@@ -151,7 +151,12 @@ class Maker:
             return [], []
         module = joined({each.number: each.graph.root for each in instances})
         if self.pattern.operator_rule is None:
-            module = relay.transform.MergeComposite(list(self.table(inherited)))(module)
+            try:
+                module = relay.transform.MergeComposite(list(self.table(inherited)))(module)
+            # An exception in a check stops all of it.
+            except Exception as error:
+                said = f"MergeComposite fails: {reason(error, self.heard)}"
+                return [], [(each, said) for each in instances]
         found: list[Instance] = []
         lost: list[tuple[Instance, str]] = []
         for number, call in zip(sorted(known), module["main"].body.fields, strict=True):

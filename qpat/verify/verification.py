@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from qpat.compiler import Compiled
 from qpat.relay.environment import listening
 from qpat.relay.loading import load
+from qpat.relay.partition import options_of
 from qpat.semantics import ir
 from qpat.verify.agreement import contradiction
 from qpat.verify.bounds import Bound, NoBound, derive_bound
@@ -98,7 +99,7 @@ def verify(
     Raises QpatError where options or externs are at fault.
     """
     generated = load(compiled)
-    chosen = generated.Options(**(options or {}))
+    chosen = options_of(generated, options or {})
     rules = {name: iter(rows) for name, rows in getattr(generated, "OPERATOR_RULES", {}).items()}
     places = iter(range(len(generated.ROWS)))
     for pattern in compiled.module.patterns:
