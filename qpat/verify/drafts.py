@@ -14,17 +14,13 @@ from qpat.ops.roles import SCALAR, roles
 from qpat.ops.table import operator
 from qpat.semantics import ir
 from qpat.verify.calls import constant, make_call, typed
-from qpat.verify.shapes import Shape, random_shape, rule
+from qpat.verify.shapes import Shape, Unfit, random_shape, rule
 
 ACCUMULATORS = ("qnn.conv2d", "qnn.conv2d_transpose", "qnn.dense", "qnn.batch_matmul")
 # Operators that give another dtype than they take.
 _CONVERTING = (*ACCUMULATORS, "cast", "qnn.requantize", "qnn.quantize", "qnn.dequantize")
 _SHIFTS = ("left_shift", "right_shift")
 _FLOATS = (0.5, 1.0, 2.0, 3.0, 1.5)
-
-
-class Unfit(Exception):
-    """What was drawn cannot be an instance; the text says why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,6 +232,9 @@ class _Maker:
     def _scale(self, space: int, site: ir.Site, draft: _Draft, count: int | None) -> Any:
         if space not in self.scales:
             length = self._vector_length(site, draft)
+            is_constant = isinstance(self.exprs.get(site.tensor), relay.Constant)
+            if not is_constant and self.values.integers(0, 4):
+                length = None  # a vector is for weights, mostly
             dtype = self._narrowest(space, site, draft)
             self.scales[space] = self._drawn_scale(space, dtype, count, length)
         return self.scales[space]

@@ -41,4 +41,4 @@ def requantized(values: Array, scale: Any, zero_point: Any, output: Any) -> Arra
 
 def narrowed(values: Array, output: Any) -> Array:
     """Cut to the range of a tensor of the record, in its dtype."""
-    return np.clip(values, *output.range).astype(output.dtype)
+    return np.asarray(np.clip(values, *output.range), output.dtype)

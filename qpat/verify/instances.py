@@ -15,7 +15,8 @@ from tvm import relay
 from qpat.relay.environment import Heard, reason
 from qpat.semantics import ir
 from qpat.verify.building import check_lowering, graph_of, joined
-from qpat.verify.drafts import Graph, Unfit, draw_graph
+from qpat.verify.drafts import Graph, draw_graph
+from qpat.verify.shapes import Unfit
 
 # Parameter sets that share one draw of shapes and attributes: TVM compiles equal calls once.
 _SHARING = 2

@@ -14,6 +14,10 @@ import numpy as np
 Shape = tuple[int, ...]
 
 
+class Unfit(Exception):
+    """What was drawn cannot be an instance; the text says why."""
+
+
 class Draft(Protocol):
     """A call that is being made; instances.py has it. `wanted` is the shape its user would like."""
 
@@ -240,12 +244,17 @@ def _pool(draft: Draft) -> None:
     draft.tensor("data", draft.wanted or _image(random, layout))
     size = tuple(int(n) for n in random.integers(1, 4, 2))
     size = tuple(draft.pick("pool_size", size))
-    draft.pick("strides", (1, 1), (2, 2), size)
-    # A window that lies in the padding altogether has no value.
+    strides = draft.pick("strides", (1, 1), (2, 2), size)
     widths = tuple(int(random.integers(0, n)) for n in (*size, *size))
-    draft.pick("padding", (0, 0, 0, 0), widths)
+    padding = draft.pick("padding", (0, 0, 0, 0), widths)
     draft.pick("dilation", (1, 1))
-    draft.pick("ceil_mode", False, False, False, True)
+    may_be_ceiled = not any(padding) and all(n <= m for n, m in zip(strides, size, strict=False))
+    is_ceiled = draft.pick("ceil_mode", False, False, may_be_ceiled)
+    # TVM divides by the number of elements in a window, also where that is zero, and is killed.
+    reach = (*size, *size)[: len(padding)]
+    is_empty = any(width >= n for width, n in zip(padding, reach, strict=False))
+    if is_empty or (is_ceiled and not may_be_ceiled):
+        raise Unfit("a window may lie in the padding altogether")
 
 
 def _avg_pool(draft: Draft) -> None:
@@ -259,7 +268,7 @@ def _reduce(draft: Draft) -> None:
     chosen = tuple(sorted(int(n) for n in draft.random.choice(len(shape), count, replace=False)))
     axis = draft.pick("axis", chosen, chosen, chosen, None)
     draft.pick("keepdims", False, True)
-    draft.pick("exclude", False, False, axis is not None and len(shape) > count)
+    draft.pick("exclude", False, axis is not None and len(shape) > count)
 
 
 def _pad(draft: Draft) -> None:

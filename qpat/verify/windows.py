@@ -68,7 +68,7 @@ def _windows(
     padded = np.pad(data, widths, constant_values=fill)
     (down, across), (far, wide) = attributes["strides"], attributes["dilation"]
     reach = ((size[0] - 1) * far + 1, (size[1] - 1) * wide + 1)
-    found = sliding_window_view(padded, reach, axis=(1, 2))
+    found: Array = sliding_window_view(padded, reach, axis=(1, 2))  # type: ignore[call-overload]
     return np.asarray(found[:, ::down, ::across, :, ::far, ::wide])
 
 
