@@ -158,8 +158,10 @@ def _wrong_axis(name: str) -> Change:
         found = [each[name] for function in functions if name in (each := _values(function))]
         changed = [value for value in found if len(value.args) > 2]
         for value in changed:
-            old = ast.unparse(value.args[2])
-            new = "lambda: 1" if old == "lambda: 0" else "lambda: 0"
+            old = value.args[2]
+            body = old.body if isinstance(old, ast.Lambda) else None
+            is_first = isinstance(body, ast.Constant) and body.value == 0
+            new = "lambda: 1" if is_first else "lambda: 0"
             value.args[2] = ast.parse(new, mode="eval").body
         return len(changed)
 
