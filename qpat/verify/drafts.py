@@ -248,7 +248,7 @@ class _Maker:
         reach = 2.0 ** (random.integers(-1, 7) if is_power else random.uniform(-1, 6))
         drawn = np.float32(reach / 2.0 ** (min(np.iinfo(dtype).bits, 16) - 1))
         product = self._product(space)
-        if product is not None and random.integers(0, 12):
+        if product is not None and random.integers(0, 4):
             return product
         if space in self.wanted_scales:
             return np.float32(self.wanted_scales[space] * factor)
@@ -311,7 +311,7 @@ class _Maker:
         return min(whole, key=lambda dtype: np.iinfo(dtype).bits) if whole else "int8"
 
     def _drawn_zero_point(self, space: int, dtype: str) -> int:
-        """Zero, the ends of the range, or anything; an accumulator has none nearly always."""
+        """Zero, the ends of the range, or anything; an accumulator has none mostly."""
         random = self.values
         way = int(random.integers(0, 8))
         info = np.iinfo(dtype if np.iinfo(dtype).bits <= 16 else "int8")
@@ -322,7 +322,7 @@ class _Maker:
         if way < 2 and not is_accumulator:
             return (int(info.min), int(info.max))[way]
         few = is_accumulator or (is_weight and info.min < 0) or info.bits == 16
-        return 0 if way == 2 or (few and way != 7) else chosen
+        return 0 if way == 2 or (few and way < 6) else chosen
 
     def draw_what_is_open(self) -> None:
         """Scales and zero points that no constant of the graph says: those of the module around."""

@@ -159,6 +159,9 @@ class _Verification:
         self._compare(instances)
         for row in self.pattern.rows:
             self._note_row(row)
+        for verdict in found:
+            if verdict.instances and verdict.left_out == verdict.elements:
+                verdict.reasons.append("no element of any output has a value")
         return found
 
     def _note_row(self, row: ir.Row) -> None:

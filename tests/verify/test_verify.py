@@ -148,6 +148,13 @@ def test_a_row_that_no_graph_is_drawn_for_is_unverified_with_the_reason() -> Non
     assert found.refused["fine"] > 10
 
 
+def test_a_meaning_that_has_no_value_anywhere_is_unverified() -> None:
+    body = "  y = qnn.requantize(x, ..)\n  meaning y = log(-1 - x * x)\n"
+    found = verdicts(body)
+    assert found.instances > 0
+    assert (found.status, found.reasons) == ("unverified", ["no element of any output has a value"])
+
+
 def test_one_row_of_several_without_an_instance_is_said() -> None:
     body = (
         "  out = qnn.requantize(x, ..)\n  y = clip(out)?\n"
