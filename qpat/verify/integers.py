@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qpat.ops.table import operator
 from qpat.targets.relay_derived import along
+from qpat.targets.relay_reading import whole_padding
 from qpat.verify.fixed import narrowed, requantized
 from qpat.verify.windows import avg_pool2d, conv2d
 
@@ -30,7 +32,12 @@ def computed(meaning: Any, tensors: Mapping[str, Any], values: Mapping[str, Arra
     output = tensors[""]
     if output.dtype not in _INTEGERS or np.ndim(output.scale) or np.ndim(output.zero_point):
         return None
-    found = _wide(meaning, tensors, values)
+    try:
+        found = _wide(meaning, tensors, values)
+    except (KeyError, ValueError):
+        return (
+            None  # a meaning that lacks an attribute, or whose shapes do not fit, is wrong anyway
+        )
     return None if found is None else narrowed(found, output)
 
 
@@ -51,6 +58,17 @@ def _wide(meaning: Any, tensors: Mapping[str, Any], values: Mapping[str, Array])
     if name == "nn.avg_pool2d":
         return _pooled(meaning, tensors, values)
     return None
+
+
+def _attributes(meaning: Any) -> dict[str, Any]:
+    """The attributes of a meaning's operator, with the defaults of those that it leaves out."""
+    described = operator(meaning.op)
+    known = {} if described is None else described.attributes
+    found = {name: each.default for name, each in known.items() if each.has_default}
+    found |= {name: each for name, each in meaning.attributes.items() if each is not None}
+    if "padding" in found:
+        found["padding"] = whole_padding(meaning.op, tuple(np.ravel(found["padding"]).tolist()))
+    return found
 
 
 def _is_quantized(tensor: Any) -> bool:
@@ -99,7 +117,7 @@ def _pooled(meaning: Any, tensors: Mapping[str, Any], values: Mapping[str, Array
     same = tensors[name].scale == tensors[""].scale
     if not np.all(same) or tensors[name].zero_point != tensors[""].zero_point:
         return None
-    return avg_pool2d(values[name], meaning.attributes)
+    return avg_pool2d(values[name], _attributes(meaning))
 
 
 def _accumulated(
@@ -117,8 +135,8 @@ def _accumulated(
         values[name].astype(np.int64) - np.int64(tensors[name].zero_point)
         for name in meaning.operands
     )
-    total = x @ w.T if meaning.op == "nn.dense" else conv2d(x, w, meaning.attributes)
-    layout = str(meaning.attributes.get("data_layout", ""))
+    total = x @ w.T if meaning.op == "nn.dense" else conv2d(x, w, _attributes(meaning))
+    layout = str(_attributes(meaning).get("data_layout", ""))
     axis = layout.index("C") if layout else total.ndim - 1
     scale = np.asarray(data.scale, "float32") * np.asarray(weight.scale, "float32")
     if bias is not None:
