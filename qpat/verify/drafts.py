@@ -233,7 +233,7 @@ class _Maker:
         if space not in self.scales:
             length = self._vector_length(site, draft)
             is_constant = isinstance(self.exprs.get(site.tensor), relay.Constant)
-            if not is_constant and self.values.integers(0, 4):
+            if not is_constant and self.values.integers(0, 2):
                 length = None  # a vector is for weights, mostly
             dtype = self._narrowest(space, site, draft)
             self.scales[space] = self._drawn_scale(space, dtype, count, length)

@@ -35,9 +35,8 @@ def computed(meaning: Any, tensors: Mapping[str, Any], values: Mapping[str, Arra
     try:
         found = _wide(meaning, tensors, values)
     except (KeyError, ValueError):
-        return (
-            None  # a meaning that lacks an attribute, or whose shapes do not fit, is wrong anyway
-        )
+        # It lacks an attribute, or its shapes do not fit: such a meaning is wrong anyway.
+        return None
     return None if found is None else narrowed(found, output)
 
 
@@ -64,7 +63,7 @@ def _attributes(meaning: Any) -> dict[str, Any]:
     """The attributes of a meaning's operator, with the defaults of those that it leaves out."""
     described = operator(meaning.op)
     known = {} if described is None else described.attributes
-    found = {name: each.default for name, each in known.items() if each.has_default}
+    found: dict[str, Any] = {name: each.default for name, each in known.items() if each.has_default}
     found |= {name: each for name, each in meaning.attributes.items() if each is not None}
     if "padding" in found:
         found["padding"] = whole_padding(meaning.op, tuple(np.ravel(found["padding"]).tolist()))
