@@ -37,8 +37,7 @@ def noticed(compiled: Compiled, mutant: Mutant, samples: int, inputs: int) -> st
     """What `verify` says of a mutant: `failed` (a graph computes something else, or there is no
     record), `unverified` (no graph is taken or has a meaning any more), or `survived`."""
     changed = replace(compiled, text=mutant.text)
-    how = {"samples": samples, "inputs": inputs}
-    [verdicts] = verify(changed, names=[mutant.pattern], **how)
+    [verdicts] = verify(changed, names=[mutant.pattern], samples=samples, inputs=inputs)
     for status in ("failed", "unverified"):
         if any(verdict.status == status for verdict in verdicts):
             return status
