@@ -14,7 +14,14 @@ from collections.abc import Callable, Sequence
 
 from qpat.diagnostics import QpatError
 from qpat.formats import FORMATS
-from qpat.terminal import COLOURS, forget_stdout, make_printable, print_findings, print_summary
+from qpat.terminal import (
+    COLOURS,
+    forget_stdout,
+    make_printable,
+    print_findings,
+    print_summary,
+    wants_colour,
+)
 
 FINE, FINDINGS, WRONG_USE = 0, 1, 2  # argparse says wrong use of options
 
@@ -103,6 +110,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_options(partition)
     partition.set_defaults(command=_partition)
+
+    why = commands.add_parser(
+        "why", parents=[colour], help="say why operators of a model stay on the host"
+    )
+    why.add_argument("model", metavar="MODEL", help=".tflite, .onnx or Relay text (.relay)")
+    why.add_argument(
+        "--patterns", required=True, metavar="FILE", help="a .qpat file, or a name of the library"
+    )
+    why.add_argument("--pattern", metavar="NAME", help="look at this pattern only")
+    why.add_argument("--at", metavar="OP", help="an operator, or the name of its result")
+    why.add_argument("--json", metavar="OUT", help="write every operator and reason there")
+    _add_options(why)
+    why.set_defaults(command=_why)
 
     params = commands.add_parser(
         "params", parents=[colour], help="show scale and zero point of every tensor of a model"
@@ -279,6 +299,41 @@ def _partition(options: argparse.Namespace) -> int:
     print(as_text(result))
     for path in texts:
         print(f"wrote {path}")
+    return FINE
+
+
+def _why(options: argparse.Namespace) -> int:
+    import json
+
+    from qpat.compiler import compile_file
+    from qpat.files import write_atomically
+    from qpat.options import parse_options
+
+    say = _progress()
+    compiled = compile_file(options.patterns)
+    chosen = parse_options(compiled.module, options.option, options.target)
+    say("loading TVM")
+    from qpat.relay.environment import require_relay
+
+    require_relay()
+    from qpat.relay.partition import partition
+    from qpat.relay.why.report import as_json, findings
+    from qpat.relay.why.search import why
+
+    result = partition(options.model, compiled, progress=say, options=chosen)
+    found = why(result, options.pattern, options.at)
+    say("done")
+    if options.json is not None:
+        write_atomically(options.json, json.dumps(as_json(found), indent=1) + "\n")
+    said = findings(found, options.model)
+    if said:
+        from qpat.rendering import joined
+
+        print(joined(said, wants_colour(options.color, sys.stdout)))
+    else:
+        print("nothing stays on the host")
+    if options.json is not None:
+        print(f"wrote {options.json}")
     return FINE
 
 

@@ -116,10 +116,14 @@ class _Fitting:
         return Reason(Obstacle.OPERATOR, text, others[0], node.span)
 
     # ---- down ----
-    def down(self, index: int, expr: Any, fit: Fit) -> Fit:
+    def down(  # noqa: C901 - one case for each kind of node
+        self, index: int, expr: Any, fit: Fit
+    ) -> Fit:
         if index in fit.at:
             if not fit.at[index].same_as(expr):
-                self._note(fit, Obstacle.SAME, f"{_named(self.row, index)} is two values", expr, index)
+                self._note(
+                    fit, Obstacle.SAME, f"{_named(self.row, index)} is two values", expr, index
+                )
             return fit
         node = self.row.nodes[index]
         match node:
@@ -198,7 +202,7 @@ class _Fitting:
         node = self.row.nodes[index]
         signature = operator(node.operator) if isinstance(node, ir.Call) else None
         exchanged = exchange(signature) if signature is not None else None
-        return exchanged.pairs if exchanged is not None else ()
+        return exchanged.operands if exchanged is not None else ()
 
     # ---- what is held against an expression ----
     def _leaf(self, node: ir.Input, index: int, expr: Any, fit: Fit) -> None:
@@ -343,5 +347,3 @@ def _inside(expr: Any) -> Iterator[Any]:
         seen.add(each)
         yield each
         waiting += _children(each)
-
-

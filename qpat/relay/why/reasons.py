@@ -50,7 +50,7 @@ class Miss:
 
 @dataclass(frozen=True, eq=False)
 class Why:
-    """An operator that stays on the host; `miss` None: no pattern has such an operator, or it is not
+    """An operator that stays on the host; `miss` None: no pattern has the operator, or it is not
     quantized, as `text` says."""
 
     call: Any

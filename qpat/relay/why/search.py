@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import tvm
 from tvm import relay
 
+from qpat.diagnostics import did_you_mean, failure
 from qpat.relay.graph import post_order
-from qpat.relay.names import Names, operator_name
+from qpat.relay.names import Names, operator_name, short
 from qpat.relay.parameters import dtypes_of, is_integer
 from qpat.relay.partition import Partition, users_of
 from qpat.relay.why.fitting import Fit, fit
@@ -21,15 +22,35 @@ from qpat.source import Span
 _MOST_REASONS = 5  # of one row
 
 
-def why(
-    partition: Partition, pattern: str | None = None, wanted: Callable[[Why], bool] | None = None
-) -> tuple[Why, ...]:
+def why(partition: Partition, pattern: str | None = None, at: str | None = None) -> tuple[Why, ...]:
     """Why each operator that stays on the host does, in the order of the module.
 
-    `pattern` looks at one pattern only; `wanted` is asked of each operator, before anything is
-    looked for. What is not quantized is left out, unless a pattern is named.
+    `pattern` looks at one pattern only, `at` at calls of one operator or at the one whose result
+    has this name. Raises QP351 where there is no such pattern, or nothing of that name.
     """
-    return tuple(_Search(partition, pattern).all(wanted or (lambda each: True)))
+    _check_pattern(partition, pattern)
+    found = tuple(_Search(partition, pattern).all(at))
+    if at is not None and not found:
+        _report_nothing(partition, at)
+    return found
+
+
+def _check_pattern(partition: Partition, pattern: str | None) -> None:
+    names = [each.name for each in partition.compiled.module.patterns]
+    if pattern is not None and pattern not in names:
+        hint = did_you_mean(pattern, names)
+        raise failure("QP351", f"no pattern is called `{pattern}`", hint=hint)
+
+
+def _report_nothing(partition: Partition, at: str) -> None:
+    """Says what is at a place that no operator of the host is."""
+    for match in partition.matches:
+        if match.location is not None and at in (match.location, short(match.location)):
+            message = f"`{at}` does not stay on the host: `{match.pattern}` takes it"
+            raise failure("QP351", message)
+    host = {each.op for each in partition.host}
+    hint = did_you_mean(at, host) or (f"there are {', '.join(sorted(host))}" if host else None)
+    raise failure("QP351", f"no operator on the host is `{at}`, or makes it", hint=hint)
 
 
 @dataclass(frozen=True)
@@ -63,7 +84,7 @@ class _Search:
                 if isinstance(node, ir.Call):
                     self.by_operator.setdefault(node.operator, []).append((entry, index))
 
-    def all(self, wanted: Callable[[Why], bool]) -> Iterator[Why]:
+    def all(self, at: str | None) -> Iterator[Why]:
         taken = {match.call for match in self.partition.matches}
         for variable in self.partition.module.get_global_vars():
             order = post_order(self.partition.module[variable].body)
@@ -73,25 +94,26 @@ class _Search:
                 if not is_call or call in taken:
                     continue
                 asked = Why(call, operator_name(call), names.of(call), None, "")
-                if wanted(asked):
+                if at is None or at in (asked.operator, asked.name):
                     yield from self._why(asked)
 
     def _why(self, asked: Why) -> Iterator[Why]:
         candidates = self.by_operator.get(asked.operator, [])
-        if not self.named and not _is_quantized(asked.call):
-            yield replace(asked, text="not quantized")
-        elif not candidates and not self.named:
-            yield replace(asked, text="in no pattern")
-        elif candidates:
-            miss = self._nearest(asked.call, candidates)
+        miss = self._nearest(asked.call, candidates) if candidates else None
+        is_float = not _is_quantized(asked.call)
+        if miss is not None and (self.named or not is_float or _is_between(miss)):
             yield replace(asked, miss=miss, text=miss.reasons[0].text)
+        elif not self.named:
+            yield replace(asked, text="not quantized" if is_float else "in no pattern")
 
     def _nearest(self, call: Any, candidates: Iterable[tuple[_Entry, int]]) -> Miss:
         """The row that fits best: all of its structure, else most of its calls. Of those that fit
         as well as each other the first."""
         found = [(entry, fit(entry.row, index, call, self.users)) for entry, index in candidates]
         entry, best = max(found, key=lambda pair: _nearness(*pair))
-        reasons = list(best.reasons) or [self._refused(entry, best)]
+        # What another composite has taken is mostly taken because this row did not match.
+        reasons = sorted(best.reasons, key=lambda each: each.obstacle is Obstacle.TAKEN)
+        reasons = reasons or [self._refused(entry, best)]
         return Miss(entry.pattern, entry.row, best.calls, tuple(reasons[:_MOST_REASONS]))
 
     # ---- where the structure fits ----
@@ -139,6 +161,11 @@ def _nearness(entry: _Entry, best: Fit) -> tuple[bool, int, int]:
     return not best.reasons, best.calls, -len(best.reasons)
 
 
+def _is_between(miss: Miss) -> bool:
+    """Whether a float operator stands beside what a row wants, such as a dequantize."""
+    return miss.fitting > 1 or any(each.obstacle is Obstacle.TAKEN for each in miss.reasons)
+
+
 def _is_quantized(call: Any) -> bool:
     return any(is_integer(dtype) for each in (call, *call.args) for dtype in dtypes_of(each))
 
@@ -157,5 +184,3 @@ def _place(entry: _Entry, refused: str) -> Span:
         if refused.startswith((f"{port.name} is ", f"{port.name} has ", f"{port.name}: ")):
             return port.span
     return pattern.span.first(len(pattern.span.text.partition("(")[0]))
-
-
