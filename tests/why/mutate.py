@@ -156,7 +156,9 @@ def _set(function: Any, call: Any, name: str, other: str) -> Mutant:
         if not old.same_as(call):
             return new
         values = {str(key): getattr(new.attrs, key) for key in new.attrs.keys()}  # noqa: SIM118
-        attrs = tvm.ir.make_node(type(new.attrs)._ffi_name, **{**values, name: other})
+        attrs = tvm.ir.make_node(
+            f"relay.attrs.{type(new.attrs).__name__}", **{**values, name: other}
+        )
         return relay.Call(new.op, new.args, attrs)
 
     return Mutant(

@@ -7,7 +7,7 @@ far as it fits; a difference ends only the branch it is in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,10 +100,6 @@ class _Fitting:
         node = self.row.nodes[parent]
         wanted = _described_node(node)
         others = list(self.users.get(expr, ()))
-        for other in others:
-            if name := _holding(other, node):
-                text = f"`{wanted}` behind `{operator_name(expr)}` is part of `{name}`"
-                return Reason(Obstacle.TAKEN, text, other, node.span)
         if not others:
             text = f"nothing stands behind `{operator_name(expr)}`, and `{wanted}` is wanted there"
             return Reason(Obstacle.OPERATOR, text, expr, node.span)
@@ -155,12 +151,8 @@ class _Fitting:
 
     def _call(self, node: ir.Call, index: int, expr: Any, fit: Fit) -> Fit:
         if operator_name(expr) != node.operator:
-            if name := _holding(expr, node):
-                text = f"`{node.operator}` is part of `{name}`"
-                self._note(fit, Obstacle.TAKEN, text, expr, index)
-            else:
-                text = f"{_described(expr)} where `{node.operator}` is wanted"
-                self._note(fit, Obstacle.OPERATOR, text, expr, index)
+            text = f"{_described(expr)} where `{node.operator}` is wanted"
+            self._note(fit, Obstacle.OPERATOR, text, expr, index)
             return fit
         fit.at[index] = expr
         fit.calls += 1
@@ -325,25 +317,3 @@ def _exchanged(values: list[Any], pairs: Sequence[tuple[int, int]]) -> list[Any]
     for first, second in pairs:
         found[first], found[second] = found[second], found[first]
     return found
-
-
-def _holding(expr: Any, node: ir.Node) -> str | None:
-    """The composite that has the operator a node wants inside, if `expr` is a call of one."""
-    if not isinstance(node, ir.Call) or not isinstance(expr, relay.Call):
-        return None
-    name = composite_name(expr.op)
-    if name is None:
-        return None
-    inside = {operator_name(each) for each in _inside(expr.op.body)}
-    return name if node.operator in inside else None
-
-
-def _inside(expr: Any) -> Iterator[Any]:
-    waiting, seen = [expr], set()
-    while waiting:
-        each = waiting.pop()
-        if each in seen:
-            continue
-        seen.add(each)
-        yield each
-        waiting += _children(each)

@@ -21,9 +21,8 @@ class Obstacle(Enum):
     SAME = "same"  # two values where one is wanted
     TUPLE = "tuple"
     USER = "user"  # a value inside has users outside
-    TAKEN = "taken"  # an operator that is wanted is part of another composite
+    TAKEN = "taken"  # nothing, but an earlier pattern or match holds an operator that is wanted
     CONDITION = "condition"  # a `where`, a type of a port, parameters that do not agree
-    EARLIER = "earlier"  # nothing, but an earlier pattern or match was preferred
 
 
 @dataclass(frozen=True, eq=False)

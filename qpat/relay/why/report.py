@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from qpat.diagnostics import Diagnostic, Label, Severity
+from qpat.diagnostics import Diagnostic, Label, warning
+from qpat.records import replace
 from qpat.relay.names import operator_name
 from qpat.relay.why.reasons import Miss, Why
 from qpat.source import Span
@@ -32,17 +33,12 @@ def _finding(group: list[Why], place: str) -> Diagnostic:
     where = f" ({names[0]})" if names else ""
     count = f"{len(group)} times " if len(group) > 1 else ""
     message = f"{count}`{first.operator}` stays on the host{where}: {first.text}"
-    if first.miss is None:
-        return Diagnostic("QP350", message, place=place, severity=Severity.WARNING)
-    return Diagnostic(
-        "QP350",
-        message,
-        _span(first),
-        None if _span(first) is not None else place,
-        hint=_nearest(first.miss),
-        others=_others(first.miss),
-        severity=Severity.WARNING,
-    )
+    found = warning("QP350", message, place=place)
+    span = _span(first)
+    if first.miss is None or span is None:
+        return found
+    hint, others = _nearest(first.miss), _others(first.miss)
+    return replace(found, span=span, place=None, hint=hint, others=others)
 
 
 def _nearest(miss: Miss) -> str:

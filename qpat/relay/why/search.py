@@ -14,6 +14,8 @@ from qpat.relay.graph import post_order
 from qpat.relay.names import Names, operator_name, short
 from qpat.relay.parameters import dtypes_of, is_integer
 from qpat.relay.partition import Partition, users_of
+from qpat.relay.quantization import analysed
+from qpat.relay.why.before import before
 from qpat.relay.why.fitting import Fit, fit
 from qpat.relay.why.reasons import Miss, Obstacle, Reason, Why
 from qpat.semantics import ir
@@ -67,7 +69,9 @@ class _Search:
         self.partition = partition
         self.generated = partition.generated
         self.options = self.generated.Options(**partition.options)
-        self.users = users_of(partition.module)
+        self.before = before(partition)
+        self.known = analysed(self.before.module).of
+        self.users = users_of(self.before.module)
         self.named = pattern is not None
         patterns = partition.compiled.module.patterns
         rows = iter(self.generated.ROWS)
@@ -95,11 +99,11 @@ class _Search:
                     continue
                 asked = Why(call, operator_name(call), names.of(call), None, "")
                 if at is None or at in (asked.operator, asked.name):
-                    yield from self._why(asked)
+                    yield from self._why(asked, self.before.calls[call])
 
-    def _why(self, asked: Why) -> Iterator[Why]:
+    def _why(self, asked: Why, call: Any) -> Iterator[Why]:
         candidates = self.by_operator.get(asked.operator, [])
-        miss = self._nearest(asked.call, candidates) if candidates else None
+        miss = self._nearest(call, candidates) if candidates else None
         is_float = not _is_quantized(asked.call)
         if miss is not None and (self.named or not is_float or _is_between(miss)):
             yield replace(asked, miss=miss, text=miss.reasons[0].text)
@@ -111,27 +115,31 @@ class _Search:
         as well as each other the first."""
         found = [(entry, fit(entry.row, index, call, self.users)) for entry, index in candidates]
         entry, best = max(found, key=lambda pair: _nearness(*pair))
-        # What another composite has taken is mostly taken because this row did not match.
-        reasons = sorted(best.reasons, key=lambda each: each.obstacle is Obstacle.TAKEN)
-        reasons = reasons or [self._refused(entry, best)]
+        reasons = list(best.reasons) or [self._refused(entry, best)]
         return Miss(entry.pattern, entry.row, best.calls, tuple(reasons[:_MOST_REASONS]))
 
     # ---- where the structure fits ----
     def _refused(self, entry: _Entry, best: Fit) -> Reason:
         root = best.at[entry.row.root]
-        known = self.partition.quantization.of
         if entry.generated is None:
             refused = self._rule_refusal(entry, root)
         else:
-            refused = self.generated.refusal(entry.generated, root, self.options, known)
+            refused = self.generated.refusal(entry.generated, root, self.options, self.known)
         if refused is not None:
             return Reason(Obstacle.CONDITION, str(refused), root, _place(entry, str(refused)))
-        return self._used_outside(entry, best) or Reason(
-            Obstacle.EARLIER,
-            "it fits, but overlaps a match that was tried before it",
-            root,
-            entry.row.nodes[entry.row.root].span,
-        )
+        return self._used_outside(entry, best) or self._taken(entry, best)
+
+    def _taken(self, entry: _Entry, best: Fit) -> Reason:
+        """What was tried before and holds something that the row wants."""
+        row = entry.row
+        for index, expr in best.at.items():
+            name = self.before.taken.get(expr)
+            if name is not None:
+                text = f"it fits, but `{operator_name(expr)}` inside was taken by `{name}` before"
+                return Reason(Obstacle.TAKEN, text, expr, row.nodes[index].span)
+        text = "it fits, but overlaps a match that was tried before it"
+        root = best.at[row.root]
+        return Reason(Obstacle.TAKEN, text, root, row.nodes[row.root].span)
 
     def _rule_refusal(self, entry: _Entry, root: Any) -> Any:
         rules = self.generated.OPERATOR_RULES[entry.pattern.operator_rule]
@@ -163,7 +171,7 @@ def _nearness(entry: _Entry, best: Fit) -> tuple[bool, int, int]:
 
 def _is_between(miss: Miss) -> bool:
     """Whether a float operator stands beside what a row wants, such as a dequantize."""
-    return miss.fitting > 1 or any(each.obstacle is Obstacle.TAKEN for each in miss.reasons)
+    return miss.fitting > 1
 
 
 def _is_quantized(call: Any) -> bool:

@@ -1,0 +1,89 @@
+"""The module as it was before composites were cut out, and what became of its calls.
+
+A row is held against what it was tried on: what it wanted may be part of a composite by now, often
+of one that took what was left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import tvm
+from tvm import relay
+
+from qpat.relay.graph import post_order, rewrite
+from qpat.relay.partition import Partition
+from qpat.semantics import ir
+from qpat.targets.relay_reading import composite_name
+
+
+@dataclass(frozen=True, eq=False)
+class Before:
+    """`calls` leads from calls of the module with composites to those of `module`, `taken` from
+    calls of `module` to the composite that holds them now."""
+
+    module: Any
+    calls: Mapping[Any, Any]
+    taken: Mapping[Any, str]
+
+
+def before(partition: Partition) -> Before:
+    """Puts the bodies of composites in the place of their calls, except of those that patterns ask
+    for by name."""
+    kept = _asked_for(partition)
+    calls: dict[Any, Any] = {}
+    taken: dict[Any, str] = {}
+
+    def change(old: Any, new: Any) -> Any:
+        name = composite_name(new.op) if isinstance(new, relay.Call) else None
+        if name is None or name in kept:
+            calls[old] = new
+            return new
+        return _inlined(new, name, taken)
+
+    functions = {
+        variable: rewrite(function, change)
+        for variable, function in partition.module.functions.items()
+    }
+    module = tvm.IRModule(functions, partition.module.type_definitions)
+    plain = _order(module)
+    typed = relay.transform.InferType()(module)
+    found = dict(zip(plain, _order(typed), strict=True))
+    return Before(
+        typed,
+        {old: found[new] for old, new in calls.items() if new in found},
+        {found[call]: name for call, name in taken.items() if call in found},
+    )
+
+
+def _asked_for(partition: Partition) -> set[str]:
+    return {
+        node.composite
+        for pattern in partition.compiled.module.patterns
+        for row in pattern.rows
+        for node in row.nodes
+        if isinstance(node, ir.CompositeCall)
+    }
+
+
+def _inlined(call: Any, name: str, taken: dict[Any, str]) -> Any:
+    given = dict(zip(call.op.params, call.args, strict=True))
+
+    def change(old: Any, new: Any) -> Any:
+        if old in given:
+            return given[old]
+        if isinstance(new, relay.Call):
+            taken[new] = name
+        return new
+
+    return rewrite(call.op.body, change)
+
+
+def _order(module: Any) -> list[Any]:
+    return [
+        each
+        for variable in module.get_global_vars()
+        for each in post_order(module[variable], functions=True)
+    ]
