@@ -5,8 +5,10 @@ PYTHON := .venv/bin/python
 QPAT := .venv/bin/qpat
 PYTEST_ARGS ?=
 EXAMPLES ?= 5000
+SAMPLES ?= 100
+INPUTS ?= 256
 
-.PHONY: help environment demo test fuzz lint types format op-table findings benchmark clean
+.PHONY: help environment demo test fuzz verify mutants lint types format op-table findings benchmark clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -37,6 +39,12 @@ fuzz: environment ## Random texts, trees, patterns and graphs for as long as it 
 	QPAT_FUZZ_EXAMPLES=$(EXAMPLES) $(PYTHON) -m pytest tests/semantics/test_fuzz.py \
 		tests/semantics/test_fuzz_trees.py tests/targets/test_against_tvm_matcher.py \
 		tests/relay/test_quantization_random.py tests/relay/test_quantization_per_channel.py
+
+verify: environment ## Hold the library's meanings against TVM, at length (SAMPLES=100 INPUTS=256)
+	$(QPAT) verify patterns/tflite.qpat --samples $(SAMPLES) --inputs $(INPUTS)
+
+mutants: environment ## Count the faults in generated code that `qpat verify` notices
+	$(PYTHON) -m tools.mutate_library
 
 lint: environment ## Check style and format
 	$(PYTHON) -m ruff check

@@ -117,7 +117,36 @@ def _parser() -> argparse.ArgumentParser:
     test.add_argument("files", nargs="+", metavar="FILE")
     _add_options(test)
     test.set_defaults(command=_test)
+
+    verify = commands.add_parser(
+        "verify", parents=[colour], help="hold the meanings of patterns against what TVM computes"
+    )
+    verify.add_argument("file", metavar="FILE", help="a .qpat file, or a name of the library")
+    verify.add_argument(
+        "--pattern", action="append", default=[], metavar="NAME", help="this one (several times)"
+    )
+    verify.add_argument(
+        "--samples", type=_positive, default=8, metavar="N", help="graphs for each form (8)"
+    )
+    verify.add_argument(
+        "--inputs", type=_positive, default=64, metavar="N", help="inputs for each graph (64)"
+    )
+    verify.add_argument("--seed", type=int, default=0, metavar="S", help="another draw (0)")
+    verify.add_argument(
+        "--details", action="store_true", help="also say what was left out, and why a bound is"
+    )
+    verify.add_argument("--json", metavar="OUT", help="write the verdicts there")
+    _add_options(verify)
+    verify.set_defaults(command=_verify)
     return parser
+
+
+def _positive(text: str) -> int:
+    """A number of at least 1, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
 
 
 def _add_options(command: argparse.ArgumentParser) -> None:
@@ -305,3 +334,56 @@ def _test(options: argparse.Namespace) -> int:
         failed += wrong
         print(f"{path}: {f'{len(outcomes)} tests, {wrong} failed' if outcomes else 'no tests'}")
     return FINDINGS if failed else FINE
+
+
+def _verify(options: argparse.Namespace) -> int:
+    import json
+
+    from qpat.compiler import compile_file
+    from qpat.files import write_atomically
+    from qpat.options import parse_options
+
+    compiled = compile_file(options.file)
+    print_findings(compiled.warnings, options.color)
+    known = [pattern.name for pattern in compiled.module.patterns]
+    for name in options.pattern:
+        _require_pattern(name, known, options.file)
+    from qpat.relay.environment import require_relay
+
+    require_relay()
+    from qpat.verify import report
+    from qpat.verify.verification import verify
+
+    verdicts = []
+    for found in verify(
+        compiled,
+        samples=options.samples,
+        inputs=options.inputs,
+        seed=options.seed,
+        names=options.pattern,
+        options=parse_options(compiled.module, options.option, options.target),
+    ):
+        for verdict in found:
+            print(report.line(verdict))
+            if options.details:
+                print("\n".join(report.details(verdict)))
+            for failure in verdict.failures[:1]:
+                print(report.instance_text(failure))
+            sys.stdout.flush()
+            print_findings(tuple(report.findings(verdict)), options.color)
+        verdicts += found
+    if options.json is not None:
+        text = json.dumps([report.as_json(each) for each in verdicts], indent=1) + "\n"
+        write_atomically(options.json, text)
+    counts = {s: sum(v.status == s for v in verdicts) for s in ("verified", "failed", "unverified")}
+    print(", ".join(f"{count} {status}" for status, count in counts.items()))
+    return FINDINGS if counts["failed"] else FINE
+
+
+def _require_pattern(name: str, known: list[str], file: str) -> None:
+    """Raises QP337 where the file has no such pattern."""
+    from qpat.diagnostics import did_you_mean, failure
+
+    if name not in known:
+        hint = did_you_mean(name, known) or f"patterns are {', '.join(known)}"
+        raise failure("QP337", f"no pattern is called `{name}`", place=file, hint=hint)

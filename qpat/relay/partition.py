@@ -118,7 +118,7 @@ def partition(
     say = progress or (lambda text: None)
     compiled = patterns if isinstance(patterns, Compiled) else compile_file(patterns)
     generated = load(compiled)
-    chosen = _options(generated, options or {})
+    chosen = options_of(generated, options or {})
     if isinstance(model, tvm.IRModule):
         module, bound = model, dict(params or {})
     else:
@@ -184,7 +184,7 @@ def _calls(module: Any) -> list[Any]:
     ]
 
 
-def _options(generated: ModuleType, options: Mapping[str, Any]) -> Any:
+def options_of(generated: ModuleType, options: Mapping[str, Any]) -> Any:
     """The Options of a generated module. Raises QP336 where one is unknown or does not fit."""
     known = [name for name in signature(generated.Options).parameters]
     for name in options:

@@ -70,7 +70,7 @@ class Reads:
         read = {
             (row.values.get(node.name), slot)
             for statement in self.pattern.statements
-            if counts(statement, row) and not isinstance(statement, ir.Inherit)
+            if counts(statement, row) and not isinstance(statement, ir.Inherit | ir.Meaning)
             for expression in expressions(statement)
             for node in walk(expression)
             if isinstance(node, ir.ReadMember)
@@ -130,6 +130,15 @@ _SLOTS_READ = {
     "qparams": ("scale", "zero_point"),
     "axis": ("scale",),
 }
+
+
+def reads_slots(statement: ir.Statement) -> bool:
+    """Whether a statement reads a scale or a zero point, which may be unknown."""
+    return any(
+        isinstance(node, ir.ReadMember) and node.member in _SLOTS_READ
+        for expression in expressions(statement)
+        for node in walk(expression)
+    )
 
 
 def counts(statement: ir.Statement, row: ir.Row) -> bool:

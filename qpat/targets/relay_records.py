@@ -12,7 +12,7 @@ from qpat.source import Span
 from qpat.targets.expressions import Variables, python, typed
 from qpat.targets.layout import INDENT, WIDTH, assigned, bracketed, comment, docstring, string
 from qpat.targets.names import safe
-from qpat.targets.reads import Reads, is_own_form
+from qpat.targets.reads import Reads, is_own_form, reads_slots
 from qpat.targets.relay_ports import PortChecks, dimensions
 from qpat.targets.relay_rows import RowFunctions, row_functions
 
@@ -167,28 +167,52 @@ class PatternWriter:
         return [f"{INDENT * depth}{line}" for line in lines]
 
     def _meaning(self, statement: ir.Meaning, depth: int) -> list[str]:
-        """Only a record has one: a check does without."""
+        """Only a record has one: a check does without. What nobody knows is no reason to refuse."""
         margin = INDENT * depth
-        value = self._real(statement.value)
-        return [f"{margin}if match.recording:", *assigned("meaning", value, depth + 1)]
+        start = f"{margin}if match.recording:"
+        if not reads_slots(statement):
+            return [start, *self._steps(statement.value, depth + 1)]
+        return [
+            start,
+            f"{margin}{INDENT}try:",
+            *self._steps(statement.value, depth + 2),
+            f"{margin}{INDENT}except Refused:",
+            f"{margin}{INDENT * 2}meaning = None",
+        ]
+
+    def _steps(self, node: ir.Real, depth: int) -> list[str]:
+        """A meaning from the inside out: what may be absent at its end is a step of its own."""
+        if not isinstance(node, ir.RealCall) or not node.needs:
+            return assigned("meaning", self._real(node), depth)
+        tests = [f"{self._held(name)} is not None" for name in node.needs]
+        return [
+            *self._steps(node.operands[0], depth),
+            f"{INDENT * depth}if {' and '.join(tests)}:",
+            *assigned("meaning", self._called(node, "meaning"), depth + 1),
+        ]
 
     def _real(self, node: ir.Real) -> str:
         if isinstance(node, ir.RealInput):
             return string(node.name)
         if isinstance(node, ir.RealNumber):
             return python(node.value, self.variables)
-        operands = [self._real(operand) for operand in node.operands]
+        first = self._real(node.operands[0])
+        made = self._called(node, first)
+        if not node.needs:
+            return made
+        tests = [f"{self._held(name)} is not None" for name in node.needs]
+        return f"{made} if {' and '.join(tests)} else {first}"
+
+    def _called(self, node: ir.RealCall, first: str) -> str:
+        """A call whose first operand is given."""
+        operands = [first, *(self._real(operand) for operand in node.operands[1:])]
         written = [f"{name}={python(value, self.variables)}" for name, value in node.attributes]
         attributes = written
         if node.like is not None:
             taken = [string(each) for each in self._taken_over(node)]
             call = self.variables.calls[node.like]
             attributes = [f"**like({', '.join([call, *taken, *written])})"]
-        made = f"real({', '.join([string(node.operator), *operands, *attributes])})"
-        if not node.needs:
-            return made
-        tests = [f"{self._held(name)} is not None" for name in node.needs]
-        return f"{made} if {' and '.join(tests)} else {operands[0]}"
+        return f"real({', '.join([string(node.operator), *operands, *attributes])})"
 
     def _held(self, name: str) -> str:
         return self.variables.calls.get(name) or self.variables.values[name]

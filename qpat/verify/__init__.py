@@ -1,0 +1,1 @@
+"""IR x TVM: whether what a pattern says it means is what its graphs compute."""

@@ -1,0 +1,125 @@
+"""How far what a graph computes may be from its meaning: derived from the row, call by call.
+
+The unit is the output's last place. A graph that only moves integers has a bound of 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from qpat.records import dataclass
+from qpat.semantics import ir
+from qpat.verify.drafts import Drawn
+
+# What a call rounds away at most, in units of its own result, and where that is to be read.
+_ROUNDS: dict[str, float] = {
+    # Half a unit: src/relay/qnn/op/requantize.cc and quantize.cc round to nearest.
+    "qnn.requantize": 0.5,
+    "qnn.quantize": 0.5,
+    "qnn.mul": 0.5,
+    "qnn.concatenate": 0.5,
+    # Each side is requantized by itself (qnn/op/op_common.h), and the sum is exact.
+    "qnn.add": 1.0,
+    "qnn.subtract": 1.0,
+    # Integers are divided, which cuts off (topi/reduction.h, topi/nn/pooling.h).
+    "mean": 1.0,
+    "nn.avg_pool2d": 1.0,
+    "nn.global_avg_pool2d": 1.0,
+    "right_shift": 1.0,
+}
+# What makes an error of an operand no larger, on real numbers.
+_KEEPS_ERRORS = frozenset(
+    [
+        *("clip", "nn.relu", "maximum", "minimum", "max", "min", "mean", "cast", "copy"),
+        *("nn.max_pool2d", "nn.avg_pool2d", "nn.pad", "nn.mirror_pad", "concatenate", "split"),
+        *("reshape", "squeeze", "expand_dims", "transpose", "reverse", "tile", "strided_slice"),
+        *("nn.depth_to_space", "nn.space_to_depth", "nn.batch_flatten", "add", "subtract"),
+        *("qnn.requantize", "qnn.quantize", "qnn.dequantize", "qnn.add", "qnn.subtract"),
+        *("qnn.concatenate", "nn.bias_add"),
+    ]
+)
+# float32 has 24 bits: a product of scales that was rounded to it, and the multiplier of it.
+RELATIVE = 2.0**-21
+# A call that computes in float32 is within half a unit of its value, in what is verified.
+_IN_FLOAT = 0.5
+
+
+@dataclass(frozen=True)
+class Bound:
+    """At most `units` of the output's last place, for the reasons `parts`. `in_ulps`: the output is
+    a float, whose last place depends on its value."""
+
+    units: float
+    parts: tuple[str, ...]
+    in_ulps: bool = False
+
+
+class NoBound(Exception):
+    """How much is rounded away cannot be said; the text says why."""
+
+
+def derive_bound(row: ir.Row, types: Mapping[int, Any], drawn: Mapping[int, Drawn]) -> Bound:
+    """The bound of a row for parameters that were drawn. Raises NoBound."""
+    if _dtype(types[row.root]).startswith("float"):
+        calls = sum(_dtype(types[index]).startswith("float") for index in _calls(row))
+        return Bound(float(calls), (f"{calls} of float32",), in_ulps=True)
+    parts: list[str] = []
+    units = 0.0
+    for index, node in _calls(row).items():
+        loss = _ROUNDS.get(node.operator)
+        if loss is None or _dtype(types[index]).startswith("float"):
+            continue
+        _check_users(row, index)
+        share = loss * _ratio(row, index, drawn)
+        units += share
+        parts.append(f"{node.operator} {share:.4g}")
+    if any(_dtype(types[index]).startswith("float") for index in _calls(row)):
+        units += _IN_FLOAT
+        parts.append(f"float32 {_IN_FLOAT}")
+    return Bound(units, tuple(parts))
+
+
+def _calls(row: ir.Row) -> dict[int, ir.Call]:
+    return {i: node for i, node in enumerate(row.nodes) if isinstance(node, ir.Call)}
+
+
+def _dtype(type_: Any) -> str:
+    return str(type_.fields[0].dtype if hasattr(type_, "fields") else type_.dtype)
+
+
+def _ratio(row: ir.Row, index: int, drawn: Mapping[int, Drawn]) -> float:
+    """The unit of a call's result in units of the output."""
+    mine = next((n for n, space in enumerate(row.spaces) if index in space.members), None)
+    root = next((n for n, space in enumerate(row.spaces) if row.root in space.members), None)
+    if mine is not None and mine == root:
+        return 1.0
+    if mine is None or root is None or mine not in drawn or root not in drawn:
+        name = row.nodes[index]
+        said = name.operator if isinstance(name, ir.Call) else "a value"
+        raise NoBound(f"{said} rounds, and its scale is not known")
+    return float(np.max(drawn[mine].scale) / np.min(drawn[root].scale))
+
+
+def _check_users(row: ir.Row, index: int) -> None:
+    """Wants everything behind a call that rounds to leave its error as it is."""
+    waiting, seen = [index], {index}
+    while waiting:
+        each = waiting.pop()
+        for number, node in enumerate(row.nodes):
+            if number in seen or each not in _operands(node):
+                continue
+            seen.add(number)
+            waiting.append(number)
+            if isinstance(node, ir.Call) and node.operator not in _KEEPS_ERRORS:
+                raise NoBound(f"{node.operator} works on what was rounded before")
+
+
+def _operands(node: ir.Node) -> tuple[int, ...]:
+    if isinstance(node, ir.Call):
+        return node.operands
+    if isinstance(node, ir.Tuple):
+        return node.elements
+    return (node.value,) if isinstance(node, ir.Field) else ()

@@ -1,0 +1,209 @@
+"""Instances of a pattern's rows: random graphs that the generated module accepts, with records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tvm import relay
+
+from qpat.relay.environment import Heard, reason
+from qpat.semantics import ir
+from qpat.verify.building import check_lowering, graph_of, joined
+from qpat.verify.drafts import Graph, draw_graph
+from qpat.verify.shapes import Unfit
+
+# Parameter sets that share one draw of shapes and attributes: TVM compiles equal calls once.
+_SHARING = 2
+# Draws for one instance that is wanted, before a row is given up.
+_PATIENCE = 24
+
+Seed = tuple[int, ...]
+Inherited = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """A graph of a row. `record` is what the generated module extracts of it; `arguments` are what
+    `Tensor.input` counts: names of variables, and values. `seeds` are those of shapes and values.
+    """
+
+    number: int
+    row: ir.Row
+    graph: Graph
+    record: Any
+    arguments: tuple[str | NDArray[Any], ...]
+    seeds: tuple[Seed, Seed]
+    ports: tuple[str, ...]
+
+    def tensor(self, port: str) -> Any:
+        """The record of a port; an underscore keeps a field off Python's own words."""
+        name = port if hasattr(self.record, port) else f"{port}_"
+        return getattr(self.record, name)
+
+
+@dataclass(eq=False)
+class Drawing:
+    """The instances of a pattern, and why what was drawn was left out, by row."""
+
+    instances: list[Instance] = field(default_factory=list)
+    refused: dict[int, Counter[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Maker:
+    """Makes instances of one pattern. `rows` are its generated rows, in the order of those of the
+    IR; `table` are its entries for MergeComposite, made for a view of the module around."""
+
+    pattern: ir.Pattern
+    rows: tuple[Any, ...]
+    table: Callable[[Inherited], Sequence[Any]]
+    generated: ModuleType
+    options: Any
+    seed: int
+    heard: Heard
+
+    def draw(self, samples: int) -> Drawing:
+        """About `samples` instances of each form, at least one of each row."""
+        drawing = Drawing()
+        for row in self.pattern.rows:
+            alike = sum(other.form == row.form for other in self.pattern.rows)
+            wanted = max(1, -(-samples // alike))
+            refused = drawing.refused[row.number] = Counter()
+            found = 0
+            for seeds in self._seeds(row, wanted):
+                instance = self._instance(len(drawing.instances), row, seeds, {}, refused)
+                if instance is not None:
+                    drawing.instances.append(instance)
+                    found += 1
+                if found == wanted:
+                    break
+        return drawing
+
+    def redraw(self, instance: Instance, scales: Mapping[int, float]) -> Instance | str:
+        """The same instance with other scales, or why there is none."""
+        refused: Counter[str] = Counter()
+        found = self._instance(instance.number, instance.row, instance.seeds, scales, refused)
+        return found if found is not None else next(iter(refused))
+
+    def _seeds(self, row: ir.Row, wanted: int) -> Iterator[tuple[Seed, Seed]]:
+        name = sum(self.pattern.name.encode())
+        for attempt in range(wanted * _PATIENCE):
+            shapes = (self.seed, name, row.number, attempt // _SHARING)
+            yield shapes, (*shapes, attempt)
+
+    def _instance(
+        self,
+        number: int,
+        row: ir.Row,
+        seeds: tuple[Seed, Seed],
+        scales: Mapping[int, float],
+        refused: Counter[str],
+    ) -> Instance | None:
+        shapes, values = (np.random.default_rng(seed) for seed in seeds)
+        try:
+            graph = draw_graph(self.pattern, row, shapes, values, scales)
+            check_lowering(graph.root)
+            record = self._record(row, graph)
+        except (Unfit, self.generated.Refused) as unfit:
+            refused[str(unfit)] += 1
+            return None
+        # What TVM raises where an operator does not take what was drawn is of all kinds.
+        except Exception as error:
+            refused[f"TVM: {reason(error, self.heard)}"] += 1
+            return None
+        names = tuple(str(each.name_hint) for each in relay.analysis.free_vars(graph.root))
+        ports = tuple(port.name for port in self.pattern.ports)
+        return Instance(number, row, graph, record, names, seeds, ports)
+
+    def _record(self, row: ir.Row, graph: Graph) -> Any:
+        inputs = {each: place for place, each in enumerate(relay.analysis.free_vars(graph.root))}
+
+        def setup(match: Any) -> None:
+            match.options = self.options
+            match.inputs = inputs
+            match.recording = True
+            match.inherited = lambda expr: _inherited(row, graph, self.generated, expr)
+
+        place = self.pattern.rows.index(row)
+        return self.generated.recorded(self.rows[place], graph.root, {}, setup)
+
+    # ---- as a module -----------------------------------------------------------------------------
+    def extract(
+        self, instances: Sequence[Instance]
+    ) -> tuple[list[Instance], list[tuple[Instance, str]]]:
+        """The instances with the records of the composites that MergeComposite forms of them, and
+        those of which there are none, with the reason."""
+        known = {each.number: each for each in instances}
+
+        def inherited(expr: Any) -> Any:
+            variables = relay.analysis.free_vars(expr)
+            if not variables:
+                return None
+            each = known[graph_of(variables[0].name_hint)]
+            return _inherited(each.row, each.graph, self.generated, expr)
+
+        if not instances:
+            return [], []
+        module = joined({each.number: each.graph.root for each in instances})
+        if self.pattern.operator_rule is None:
+            try:
+                module = relay.transform.MergeComposite(list(self.table(inherited)))(module)
+            # An exception in a check stops all of it.
+            except Exception as error:
+                said = f"MergeComposite fails: {reason(error, self.heard)}"
+                return [], [(each, said) for each in instances]
+        found: list[Instance] = []
+        lost: list[tuple[Instance, str]] = []
+        for number, call in zip(sorted(known), module["main"].body.fields, strict=True):
+            try:
+                record = self._extracted(call, inherited)
+            except ValueError as error:
+                lost.append((known[number], str(error)))
+                continue
+            arguments = tuple(_argument(each) for each in call.args)
+            found.append(replace(known[number], record=record, arguments=arguments))
+        return found, lost
+
+    def _extracted(self, call: Any, inherited: Inherited) -> Any:
+        if self.pattern.operator_rule is not None:
+            return self.generated.extract_operator(call, inherited, self.options)
+        if not isinstance(call.op, relay.Function):
+            raise ValueError("its check accepts a graph of which MergeComposite forms nothing")
+        return self.generated.extract(call, inherited, self.options)
+
+
+def _argument(expr: Any) -> Any:
+    """An argument of a composite: the value of a constant, or the name in the instance."""
+    if isinstance(expr, relay.Constant):
+        return expr.data.numpy()
+    return str(expr.name_hint).partition("_")[2] if isinstance(expr, relay.Var) else ""
+
+
+def _inherited(row: ir.Row, graph: Graph, generated: ModuleType, expr: Any) -> Any:
+    """What the module around an instance says of a tensor: what was drawn for its space. Nothing
+    is known of a constant, as nothing is in a module."""
+    if isinstance(expr, relay.Constant):
+        return None
+    index = _port_of(row, str(expr.name_hint)) if isinstance(expr, relay.Var) else row.root
+    space = next((n for n, each in enumerate(row.spaces) if index in each.members), None)
+    drawn = None if space is None else graph.drawn.get(space)
+    if drawn is None or isinstance(drawn.scale, list) or isinstance(drawn.zero_point, list):
+        return None
+    return generated.Parameters(drawn.scale, np.int32(drawn.zero_point), None)
+
+
+def _port_of(row: ir.Row, name: str) -> int | None:
+    """The node of an input: `x`, or `xs_1` of many, behind `g3_` in a module of many instances."""
+    parts = name.split("_")
+    for start in range(len(parts)):
+        for stop in (len(parts), len(parts) - 1):
+            index = row.values.get("_".join(parts[start:stop]))
+            if index is not None:
+                return index
+    return None

@@ -1,0 +1,425 @@
+"""Shapes and attributes for random calls: for each operator what its operands look like together.
+
+An operator that is not listed has tensors of one shape, and the attributes that are its defaults.
+What does not fit is refused by TVM's type inference; nothing in here needs to be right for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+Shape = tuple[int, ...]
+
+
+class Unfit(Exception):
+    """What was drawn cannot be an instance; the text says why."""
+
+
+class Draft(Protocol):
+    """A call that is being made; instances.py has it. `wanted` is the shape its user would like."""
+
+    random: np.random.Generator  # decides shapes and attributes
+    values: np.random.Generator  # decides what may change from one set of parameters to the next
+    wanted: Shape | None
+    tensors: tuple[str, ...]  # the operands that are tensors, by name
+
+    def pick(self, name: str, *choices: Any) -> Any:
+        """An attribute: what the pattern wants it to be, or one of the choices."""
+
+    def value(self, name: str, *choices: Any) -> Any:
+        """The same for an attribute that changes with the parameters, not with the shapes."""
+
+    def tensor(self, name: str, wanted: Any = None) -> Shape:
+        """Makes an operand, of this shape if that is possible. Returns the shape it has."""
+
+    def dtype(self, name: str) -> str:
+        """The dtype of an operand that was made."""
+
+    def is_leaf(self, name: str) -> bool:
+        """Whether an operand can be given any shape."""
+
+    def channel_axis(self, rank: int) -> int:
+        """The axis of the channels: of the convolution that the operand comes from, else -1."""
+
+    def output_dtype(self) -> str:
+        """The dtype of what this call gives where the pattern decides it."""
+
+
+Rule = Callable[[Draft], None]
+
+
+def rule(operator: str) -> Rule:
+    """How the operands and attributes of an operator are made."""
+    return _RULES.get(operator, _elementwise)
+
+
+def random_shape(random: np.random.Generator, rank: int | None = None) -> Shape:
+    """A small shape; of 2 or 4 dimensions most of the time, and few of a single element."""
+    chosen = rank if rank is not None else int(random.choice([1, 2, 2, 3, 3, 4, 4, 4]))
+    return tuple(int(each) for each in random.choice([1, 2, 2, 3, 3, 4, 5], chosen))
+
+
+def _image(random: np.random.Generator, layout: str, channels: int | None = None) -> Shape:
+    sizes = {
+        "N": int(random.choice([1, 1, 2])),
+        "H": int(random.integers(4, 8)),
+        "W": int(random.integers(4, 8)),
+        "C": channels if channels is not None else int(random.integers(1, 5)),
+    }
+    return tuple(sizes.get(letter, 1) for letter in layout)
+
+
+def _of(layout: str, shape: Shape, letter: str) -> int:
+    return shape[layout.index(letter)]
+
+
+# ---- element by element ---------------------------------------------------------------------
+
+
+def _elementwise(draft: Draft) -> None:
+    """All operands have the shape of the first; those that are slots make themselves."""
+    first, *others = draft.tensors
+    shape = draft.tensor(first, draft.wanted)
+    for name in others:
+        draft.tensor(name, shape)
+
+
+def _binary(draft: Draft) -> None:
+    shape = draft.tensor("lhs", draft.wanted)
+    draft.tensor("rhs", _second(draft, shape))
+
+
+def _second(draft: Draft, shape: Shape) -> Shape:
+    """The shape of a second operand: the same, or one that is broadcast to it."""
+    way = int(draft.random.integers(0, 4)) if draft.is_leaf("rhs") else 0
+    if way == 1:
+        return ()
+    if way == 2 and shape:
+        return tuple(n if draft.random.integers(0, 2) else 1 for n in shape)
+    if way == 3 and shape:
+        return shape[int(draft.random.integers(0, len(shape))) :]
+    return shape
+
+
+def _power(draft: Draft) -> None:
+    draft.tensor("lhs", draft.wanted)
+    draft.tensor("rhs", ())
+
+
+def _clip(draft: Draft) -> None:
+    draft.tensor("a", draft.wanted)
+    dtype = draft.dtype("a")
+    if dtype.startswith("float"):
+        draft.value("a_min", -1.0, 0.0)
+        draft.value("a_max", 1.0, 6.0)
+        return
+    info = np.iinfo(dtype)
+    first, second = np.sort(draft.values.integers(info.min, info.max, 2, endpoint=True))
+    draft.value("a_min", float(first), float(info.min))
+    draft.value("a_max", float(second), float(info.max))
+
+
+def _cast(draft: Draft) -> None:
+    draft.tensor("data", draft.wanted)
+    draft.pick("dtype", draft.output_dtype())
+
+
+def _softmax(draft: Draft) -> None:
+    shape = draft.tensor("data", draft.wanted or random_shape(draft.random))
+    draft.pick("axis", -1, int(draft.random.integers(0, len(shape))))
+
+
+# ---- int8 to int32 --------------------------------------------------------------------------
+
+
+def _conv2d(draft: Draft) -> None:
+    random = draft.random
+    layout = str(draft.pick("data_layout", "NHWC"))
+    default = "HWIO" if layout == "NHWC" else "OIHW"
+    kernel_layout = str(draft.pick("kernel_layout", default))
+    is_depthwise = kernel_layout == "HWOI"
+    channels = int(random.integers(2, 5)) if is_depthwise else int(random.choice([1, 2, 3, 4]))
+    shape = draft.tensor("data", draft.wanted or _image(random, layout, channels))
+    channels = _of(layout, shape, "C")
+    per_group = int(random.integers(1, 3))
+    split = channels if is_depthwise else int(random.choice([1, 1, 1, 2, channels]))
+    groups = int(draft.pick("groups", split if channels % split == 0 else 1))
+    outputs = groups * per_group if groups > 1 else int(random.integers(1, 5))
+    sizes = {"H": int(random.integers(1, 4)), "W": int(random.integers(1, 4))}
+    if is_depthwise:
+        sizes |= {"O": channels, "I": outputs // channels}
+    else:
+        sizes |= {"O": outputs, "I": channels // groups}
+    kernel = tuple(sizes[letter] for letter in kernel_layout)
+    draft.pick("channels", outputs)
+    draft.pick("kernel_size", (sizes["H"], sizes["W"]))
+    _window(draft)
+    draft.tensor(draft.tensors[1], kernel)
+    draft.pick("out_dtype", *_wide(draft.dtype("data")))
+
+
+def _wide(dtype: str) -> tuple[str, ...]:
+    """The dtypes that an accumulator may have; a float convolution gives what it takes."""
+    if dtype.startswith("float"):
+        return ("",)
+    return ("int32", "int64") if dtype == "int16" else ("int32",)
+
+
+def _window(draft: Draft) -> None:
+    random = draft.random
+    draft.pick("strides", *((n, m) for n in (1, 2) for m in (1, 2, 3)))
+    draft.pick("padding", (0, 0, 0, 0), tuple(int(n) for n in random.integers(0, 3, 4)))
+    draft.pick("dilation", (1, 1), (1, 1), (2, 1))
+
+
+def _conv2d_transpose(draft: Draft) -> None:
+    random = draft.random
+    layout = str(draft.pick("data_layout", "NCHW"))
+    kernel_layout = str(draft.pick("kernel_layout", "IOHW"))
+    shape = draft.tensor("data", draft.wanted or _image(random, layout))
+    sizes = {"I": _of(layout, shape, "C"), "O": int(random.integers(1, 5))}
+    sizes |= {"H": int(random.integers(1, 4)), "W": int(random.integers(1, 4))}
+    draft.pick("channels", sizes["O"])
+    draft.pick("kernel_size", (sizes["H"], sizes["W"]))
+    draft.pick("strides", (1, 1), (2, 2), (2, 1))
+    draft.pick("padding", (0, 0, 0, 0), tuple(int(n) for n in random.integers(0, 2, 4)))
+    draft.tensor("weight", tuple(sizes[letter] for letter in kernel_layout))
+    draft.pick("out_dtype", *_wide(draft.dtype("data")))
+
+
+def _dense(draft: Draft) -> None:
+    shape = draft.tensor("data", draft.wanted or random_shape(draft.random, 2))
+    units = int(draft.pick("units", int(draft.random.integers(1, 6))))
+    draft.tensor("weight", (units, shape[-1]))
+    draft.pick("out_dtype", *_wide(draft.dtype("data")))
+
+
+def _bias_add(draft: Draft) -> None:
+    shape = draft.tensor("data", draft.wanted)
+    axis = draft.channel_axis(len(shape))
+    chosen = int(draft.pick("axis", axis, axis % len(shape)))
+    draft.tensor("bias", (shape[chosen],))
+
+
+def _sum_of_two(draft: Draft) -> None:
+    """`add`, also as it spells a bias."""
+    shape = draft.tensor("lhs", draft.wanted)
+    if draft.dtype("lhs") in ("int32", "int64") and draft.is_leaf("rhs"):
+        axis = draft.channel_axis(len(shape)) % len(shape)
+        draft.tensor("rhs", (shape[axis], *(1 for _ in shape[axis + 1 :])))
+        return
+    draft.tensor("rhs", _second(draft, shape))
+
+
+# ---- between integers and floats ---------------------------------------------------------------
+
+
+def _requantize(draft: Draft) -> None:
+    shape = draft.tensor("data", draft.wanted)
+    draft.pick("axis", draft.channel_axis(len(shape)))
+    draft.pick("out_dtype", draft.output_dtype())
+
+
+def _quantize(draft: Draft) -> None:
+    draft.tensor("data", draft.wanted)
+    draft.pick("axis", -1)
+    draft.pick("out_dtype", draft.output_dtype())
+
+
+def _dequantize(draft: Draft) -> None:
+    draft.tensor("data", draft.wanted)
+    draft.pick("axis", -1)
+    draft.pick("out_dtype", "float32")
+
+
+# ---- pools, reductions and what moves elements --------------------------------------------------
+
+
+def _pool(draft: Draft) -> None:
+    random = draft.random
+    layout = str(draft.pick("layout", "NHWC", "NCHW"))
+    draft.tensor("data", draft.wanted or _image(random, layout))
+    size = tuple(int(n) for n in random.integers(1, 4, 2))
+    size = tuple(draft.pick("pool_size", size))
+    strides = draft.pick("strides", (1, 1), (2, 2), size)
+    widths = tuple(int(random.integers(0, n)) for n in (*size, *size))
+    padding = draft.pick("padding", (0, 0, 0, 0), widths)
+    draft.pick("dilation", (1, 1))
+    may_be_ceiled = not any(padding) and all(n <= m for n, m in zip(strides, size, strict=False))
+    is_ceiled = draft.pick("ceil_mode", False, False, may_be_ceiled)
+    # TVM divides by the number of elements in a window, also where that is zero, and is killed.
+    reach = (*size, *size)[: len(padding)]
+    is_empty = any(width >= n for width, n in zip(padding, reach, strict=False))
+    if is_empty or (is_ceiled and not may_be_ceiled):
+        raise Unfit("a window may lie in the padding altogether")
+
+
+def _avg_pool(draft: Draft) -> None:
+    _pool(draft)
+    draft.pick("count_include_pad", False, False, True)
+
+
+def _reduce(draft: Draft) -> None:
+    shape = draft.tensor("data", draft.wanted or random_shape(draft.random))
+    count = min(int(draft.random.choice([1, 1, 2, 2, 3, 4])), len(shape))
+    chosen = tuple(sorted(int(n) for n in draft.random.choice(len(shape), count, replace=False)))
+    axis = draft.pick("axis", chosen, chosen, chosen, None)
+    draft.pick("keepdims", False, True)
+    draft.pick("exclude", False, axis is not None and len(shape) > count)
+
+
+def _pad(draft: Draft) -> None:
+    shape = draft.tensor("data", draft.wanted or random_shape(draft.random))
+    widths = tuple(tuple(int(n) for n in draft.random.integers(0, 3, 2)) for _ in shape)
+    # In front of a convolution a pad of something else is refused nearly always.
+    is_inner = draft.wanted is not None and bool(draft.random.integers(0, 8))
+    if len(shape) == 4 and (is_inner or draft.random.integers(0, 4)):
+        widths = ((0, 0), *widths[1:3], (0, 0))
+    draft.pick("pad_width", widths)
+    draft.pick("pad_mode", *(("constant",) if is_inner else ("constant", "constant", "edge")))
+
+
+def _mirror_pad(draft: Draft) -> None:
+    shape = draft.tensor("data", draft.wanted or random_shape(draft.random))
+    widths = tuple(tuple(int(m) for m in draft.random.integers(0, n, 2)) for n in shape)
+    draft.pick("pad_width", widths)
+    draft.pick("mode", "SYMMETRIC", "REFLECT")
+
+
+def _concatenate(draft: Draft) -> None:
+    first = draft.wanted or random_shape(draft.random)
+    axis = int(draft.pick("axis", *range(len(first)), -1)) % len(first)
+    count = int(draft.random.integers(1, 4))
+    others = [int(n) for n in draft.random.integers(1, 4, count - 1)]
+    shapes = [first, *((*first[:axis], n, *first[axis + 1 :]) for n in others)]
+    draft.tensor("data", shapes)
+
+
+def _resize(draft: Draft) -> None:
+    random = draft.random
+    layout = str(draft.pick("layout", "NHWC"))
+    draft.tensor("data", draft.wanted or _image(random, layout))
+    draft.pick("size", tuple(int(n) for n in random.integers(2, 10, 2)))
+    method = str(draft.pick("method", "linear", "nearest_neighbor"))
+    modes = ("half_pixel", "align_corners", "asymmetric")
+    draft.pick("coordinate_transformation_mode", *modes)
+    roundings = ("round", "floor", "ceil", "round_prefer_ceil")
+    draft.pick("rounding_method", *(roundings if method == "nearest_neighbor" else ("",)))
+    draft.pick("roi", (0.0, 0.0, 0.0, 0.0))
+
+
+def _reshape(draft: Draft) -> None:
+    shape = draft.tensor("data", draft.wanted or random_shape(draft.random))
+    total = int(np.prod(shape))
+    divisors = [n for n in range(1, total + 1) if total % n == 0]
+    first = int(draft.random.choice(divisors))
+    draft.pick("newshape", (first, total // first), (-1,), (1, total), (*shape, 1), (first, -1))
+
+
+def _squeeze(draft: Draft) -> None:
+    shape = draft.tensor("data", draft.wanted or (1, *random_shape(draft.random, 2), 1))
+    ones = tuple(axis for axis, size in enumerate(shape) if size == 1)
+    draft.pick("axis", None, ones, ones[:1])
+
+
+def _expand_dims(draft: Draft) -> None:
+    shape = draft.tensor("data", draft.wanted or random_shape(draft.random))
+    draft.pick("axis", *range(len(shape) + 1), -1)
+    draft.pick("num_newaxis", 1, 2)
+
+
+def _transpose(draft: Draft) -> None:
+    shape = draft.tensor("data", draft.wanted or random_shape(draft.random))
+    order = tuple(int(n) for n in draft.random.permutation(len(shape)))
+    draft.pick("axes", order, order, None)
+
+
+def _reverse(draft: Draft) -> None:
+    shape = draft.tensor("data", draft.wanted or random_shape(draft.random))
+    draft.pick("axis", *range(len(shape)))
+
+
+def _tile(draft: Draft) -> None:
+    shape = draft.tensor("data", draft.wanted or random_shape(draft.random))
+    draft.pick("reps", tuple(int(n) for n in draft.random.integers(1, 4, len(shape))))
+
+
+def _depth_to_space(draft: Draft) -> None:
+    layout = str(draft.pick("layout", "NHWC"))
+    block = int(draft.pick("block_size", 2))
+    channels = block * block * int(draft.random.integers(1, 3))
+    draft.tensor("data", draft.wanted or _image(draft.random, layout, channels))
+    draft.pick("mode", "DCR", "CDR")
+
+
+def _space_to_depth(draft: Draft) -> None:
+    layout = str(draft.pick("layout", "NHWC"))
+    block = int(draft.pick("block_size", 2))
+    image = _image(draft.random, layout)
+    even = tuple(n * block if c in "HW" else n for n, c in zip(image, layout, strict=True))
+    draft.tensor("data", draft.wanted or even)
+
+
+def _strided_slice(draft: Draft) -> None:
+    random = draft.random
+    shape = draft.tensor("data", draft.wanted or random_shape(random))
+    begin = tuple(int(random.integers(0, n)) for n in shape)
+    end = tuple(int(random.integers(b + 1, n + 1)) for b, n in zip(begin, shape, strict=True))
+    draft.pick("begin", begin)
+    draft.pick("end", end)
+    draft.pick("strides", tuple(int(n) for n in random.integers(1, 3, len(shape))))
+    draft.pick("slice_mode", "end")
+
+
+def _split(draft: Draft) -> None:
+    shape = draft.tensor("data", draft.wanted or random_shape(draft.random))
+    axis = int(draft.pick("axis", *range(len(shape)))) % len(shape)
+    sizes = [n for n in range(1, shape[axis] + 1) if shape[axis] % n == 0]
+    draft.pick("indices_or_sections", *sizes)
+
+
+_BINARY = (
+    *("qnn.add", "qnn.subtract", "qnn.mul", "subtract", "multiply", "divide"),
+    *("maximum", "minimum", "left_shift", "right_shift"),
+)
+
+_RULES: dict[str, Rule] = {
+    **{name: _binary for name in _BINARY},
+    "add": _sum_of_two,
+    "power": _power,
+    "clip": _clip,
+    "cast": _cast,
+    "nn.softmax": _softmax,
+    "nn.log_softmax": _softmax,
+    "qnn.conv2d": _conv2d,
+    "nn.conv2d": _conv2d,
+    "qnn.conv2d_transpose": _conv2d_transpose,
+    "nn.conv2d_transpose": _conv2d_transpose,
+    "qnn.dense": _dense,
+    "nn.dense": _dense,
+    "nn.bias_add": _bias_add,
+    "qnn.requantize": _requantize,
+    "qnn.quantize": _quantize,
+    "qnn.dequantize": _dequantize,
+    "nn.max_pool2d": _pool,
+    "nn.avg_pool2d": _avg_pool,
+    **{name: _reduce for name in ("mean", "max", "min", "sum")},
+    "nn.pad": _pad,
+    "nn.mirror_pad": _mirror_pad,
+    "concatenate": _concatenate,
+    "qnn.concatenate": _concatenate,
+    "image.resize2d": _resize,
+    "reshape": _reshape,
+    "squeeze": _squeeze,
+    "expand_dims": _expand_dims,
+    "transpose": _transpose,
+    "reverse": _reverse,
+    "tile": _tile,
+    "nn.depth_to_space": _depth_to_space,
+    "nn.space_to_depth": _space_to_depth,
+    "strided_slice": _strided_slice,
+    "split": _split,
+}

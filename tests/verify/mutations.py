@@ -1,0 +1,271 @@
+"""Faults put into a generated module, one at a time: what a wrong compiler or pattern would do.
+
+They are changes of the syntax tree of one pattern's functions: in all its rows, as a mistake in a
+pattern file or in a table would be.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+
+from qpat.compiler import Compiled
+from qpat.records import replace
+from qpat.verify.verification import verify
+
+Functions = list[ast.FunctionDef]
+Change = Callable[[Functions], int]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault of a kind in a pattern, and the text of the module that has it."""
+
+    pattern: str
+    kind: str
+    what: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.pattern}: {self.kind}: {self.what}"
+
+
+def noticed(compiled: Compiled, mutant: Mutant, samples: int, inputs: int) -> str:
+    """What `verify` says of a mutant: `failed` (a graph computes something else, or there is no
+    record), `unverified` (no graph is taken or has a meaning any more), or `survived`."""
+    changed = replace(compiled, text=mutant.text)
+    how = {"samples": samples, "inputs": inputs}
+    [verdicts] = verify(changed, names=[mutant.pattern], **how)
+    for status in ("failed", "unverified"):
+        if any(verdict.status == status for verdict in verdicts):
+            return status
+    return "survived"
+
+
+def mutants(text: str, pattern: str) -> Iterator[Mutant]:
+    """All mutants of one pattern of a generated module. Those that change nothing are left out."""
+    tree = ast.parse(text)
+    for kind, what, change in _changes(_functions(tree, pattern)):
+        copy = deepcopy(tree)
+        if change(_functions(copy, pattern)):
+            yield Mutant(pattern, kind, what, ast.unparse(copy))
+
+
+def _functions(tree: ast.Module, pattern: str) -> Functions:
+    name = re.compile(rf"_{re.escape(pattern)}_(bind_\d+|record)")
+    return [n for n in tree.body if isinstance(n, ast.FunctionDef) and name.fullmatch(n.name)]
+
+
+def _changes(functions: Functions) -> Iterator[tuple[str, str, Change]]:
+    names = list(dict.fromkeys(name for each in functions for name in _spaces(each)))
+    for slot in ("scale", "zero_point"):
+        for first, second in zip(names, names[1:], strict=False):
+            what = f"{slot} of {first} and {second}"
+            yield "swap", what, _swap(slot, first, second)
+    for name in names:
+        yield "drop a zero point", name, _no_zero_point(name)
+    values = list(dict.fromkeys(name for each in functions for name in _with_axis(each)))
+    for name in values:
+        yield "wrong axis", name, _wrong_axis(name)
+    yield "forget the clip", "all", _no_clips
+    for name in _taken(functions):
+        yield "forget an attribute", name, _without_attribute(name)
+    for number in range(len(_calls(functions, "require"))):
+        yield "forget a condition", str(number), _without_condition(number)
+    yield "swap the operands of a meaning", "all", _swapped_operands
+    for number in range(len(_operators(functions))):
+        yield "another operator in the meaning", str(number), _other_operator(number)
+
+
+# ---- spaces --------------------------------------------------------------------------------------
+
+
+def _spaces(function: ast.FunctionDef) -> dict[str, ast.Call]:
+    """The spaces that a row binds, by the name of the variable."""
+    return {
+        target.id: node.value
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign)
+        and isinstance(target := node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Call)
+        and _name(node.value) == "Space"
+        and node.value.keywords
+    }
+
+
+def _name(call: ast.Call) -> str:
+    return call.func.id if isinstance(call.func, ast.Name) else ""
+
+
+def _slot(space: ast.Call, slot: str) -> ast.keyword | None:
+    return next((each for each in space.keywords if each.arg == slot), None)
+
+
+def _swap(slot: str, first: str, second: str) -> Change:
+    def change(functions: Functions) -> int:
+        count = 0
+        for function in functions:
+            spaces = _spaces(function)
+            if first not in spaces or second not in spaces:
+                continue
+            one, other = _slot(spaces[first], slot), _slot(spaces[second], slot)
+            if one is not None and other is not None:
+                one.value, other.value = other.value, one.value
+                count += 1
+        return count
+
+    return change
+
+
+def _no_zero_point(name: str) -> Change:
+    def change(functions: Functions) -> int:
+        count = 0
+        for function in functions:
+            found = _spaces(function).get(name)
+            slot = None if found is None else _slot(found, "zero_point")
+            if slot is not None:
+                slot.value = ast.parse("[relay.const(np.int32(0))]", mode="eval").body
+                count += 1
+        return count
+
+    return change
+
+
+# ---- values --------------------------------------------------------------------------------------
+
+
+def _values(function: ast.FunctionDef) -> dict[str, ast.Call]:
+    """The values that a row binds, by name."""
+    return {
+        str(key.value): value
+        for node in ast.walk(function)
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant) and isinstance(value, ast.Call) and _name(value) == "Value"
+    }
+
+
+def _with_axis(function: ast.FunctionDef) -> list[str]:
+    found = _values(function).items()
+    return [name for name, value in found if len(value.args) > 2]
+
+
+def _wrong_axis(name: str) -> Change:
+    def change(functions: Functions) -> int:
+        found = [each[name] for function in functions if name in (each := _values(function))]
+        changed = [value for value in found if len(value.args) > 2]
+        for value in changed:
+            old = value.args[2]
+            body = old.body if isinstance(old, ast.Lambda) else None
+            is_first = isinstance(body, ast.Constant) and body.value == 0
+            new = "lambda: 1" if is_first else "lambda: 0"
+            value.args[2] = ast.parse(new, mode="eval").body
+        return len(changed)
+
+    return change
+
+
+def _no_clips(functions: Functions) -> int:
+    count = 0
+    for function in functions:
+        for value in _values(function).values():
+            kept = [each for each in value.keywords if each.arg != "clips"]
+            count += len(value.keywords) - len(kept)
+            value.keywords = kept
+    return count
+
+
+# ---- meanings and conditions ---------------------------------------------------------------------
+
+
+def _calls(functions: Functions, name: str) -> list[ast.Call]:
+    nodes = [node for function in functions for node in ast.walk(function)]
+    return [node for node in nodes if isinstance(node, ast.Call) and _name(node) == name]
+
+
+def _taken(functions: Functions) -> list[str]:
+    """The attributes that meanings take over or are given."""
+    calls = _calls(functions, "like")
+    taken = [str(each.value) for c in calls for each in c.args if isinstance(each, ast.Constant)]
+    given = [str(each.arg) for call in calls for each in call.keywords]
+    return list(dict.fromkeys([*taken, *given]))
+
+
+def _without_attribute(name: str) -> Change:
+    def change(functions: Functions) -> int:
+        count = 0
+        for call in _calls(functions, "like"):
+            before = len(call.args) + len(call.keywords)
+            call.args = [
+                each
+                for each in call.args
+                if not (isinstance(each, ast.Constant) and each.value == name)
+            ]
+            call.keywords = [each for each in call.keywords if each.arg != name]
+            count += before - len(call.args) - len(call.keywords)
+        return count
+
+    return change
+
+
+def _without_condition(number: int) -> Change:
+    def change(functions: Functions) -> int:
+        call = _calls(functions, "require")[number]
+        call.args[0] = ast.Constant(True)
+        return 1
+
+    return change
+
+
+def _operators(functions: Functions) -> list[ast.Call]:
+    return [call for call in _calls(functions, "real") if str(_first(call)) in _OTHERS]
+
+
+def _first(call: ast.Call) -> object:
+    return call.args[0].value if isinstance(call.args[0], ast.Constant) else None
+
+
+# Operators that take the same operands and attributes.
+_OTHERS = {
+    "add": "subtract",
+    "subtract": "add",
+    "multiply": "divide",
+    "divide": "multiply",
+    "maximum": "minimum",
+    "minimum": "maximum",
+    "mean": "sum",
+    "sum": "mean",
+    "max": "min",
+    "min": "max",
+    "sigmoid": "tanh",
+    "tanh": "sigmoid",
+    "exp": "sigmoid",
+    "log": "sqrt",
+    "sqrt": "rsqrt",
+    "rsqrt": "sqrt",
+    "abs": "negative",
+    "negative": "abs",
+    "nn.softmax": "nn.log_softmax",
+    "nn.log_softmax": "nn.softmax",
+}
+
+
+def _other_operator(number: int) -> Change:
+    def change(functions: Functions) -> int:
+        call = _operators(functions)[number]
+        call.args[0] = ast.Constant(_OTHERS[str(_first(call))])
+        return 1
+
+    return change
+
+
+def _swapped_operands(functions: Functions) -> int:
+    count = 0
+    for call in _calls(functions, "real"):
+        if len(call.args) > 2 and not isinstance(call.args[2], ast.Starred):
+            call.args[1], call.args[2] = call.args[2], call.args[1]
+            count += 1
+    return count

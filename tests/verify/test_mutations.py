@@ -1,0 +1,47 @@
+"""Faults in what is generated are noticed; those that are not are known, with the reason.
+
+tools/mutate_library.py counts them for the whole library.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from qpat.compiler import Compiled, compile_file
+from tests.models import ROOT
+from tests.verify.mutations import mutants, noticed
+
+PATTERNS = ["mean", "relu", "strided_slice", "quantize"]
+# What no graph can show.
+EQUIVALENT = {
+    "wrong axis": "its scale is one number in every graph that is taken",
+    "slice_mode": "`end` is the default, and what is drawn",
+    "axes": "none are drawn: all axes are cut",
+}
+
+
+@cache
+def library() -> Compiled:
+    return compile_file(ROOT / "patterns" / "tflite.qpat")
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_faults_in_what_is_generated_are_noticed(
+    pattern: str, record_property: pytest.RecordProperty
+) -> None:
+    found = list(mutants(library().text, pattern))
+    assert len(found) >= 2
+    how = {str(each): noticed(library(), each, 8, 16) for each in found}
+    survived = [each for each, status in how.items() if status == "survived"]
+    record_property("score", f"{len(how) - len(survived)} of {len(how)}")
+    unexplained = [each for each in survived if not any(known in each for known in EQUIVALENT)]
+    assert not unexplained
+    assert list(how.values()).count("failed") >= len(how) / 2
+
+
+def test_a_mutant_is_another_module_and_the_original_is_none() -> None:
+    texts = [each.text for each in mutants(library().text, "mean")]
+    assert len(texts) == len(set(texts))
+    assert library().text not in texts

@@ -1,0 +1,40 @@
+"""How many faults in what is generated from a .qpat file does `qpat verify` notice?
+
+python -m tools.mutate_library [FILE] [--pattern NAME] [--samples N] [--inputs N]
+
+Each mutant of tests/verify/mutations.py is verified by itself; those that survive are listed. The
+whole library takes about half an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+
+from qpat.compiler import compile_file
+from tests.verify.mutations import mutants, noticed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", nargs="?", default="patterns/tflite.qpat")
+    parser.add_argument("--pattern", action="append", default=[])
+    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--inputs", type=int, default=32)
+    options = parser.parse_args()
+    compiled = compile_file(options.file)
+    counts: Counter[str] = Counter()
+    for pattern in compiled.module.patterns:
+        if options.pattern and pattern.name not in options.pattern:
+            continue
+        for mutant in mutants(compiled.text, pattern.name):
+            how = noticed(compiled, mutant, options.samples, options.inputs)
+            counts[how] += 1
+            if how == "survived":
+                print(mutant, flush=True)
+    total = sum(counts.values())
+    print(f"{total - counts['survived']} of {total} noticed: {dict(counts)}")
+
+
+if __name__ == "__main__":
+    main()
