@@ -112,6 +112,8 @@ def digest(value: Any) -> Any:
         array = np.asarray(value)
         flat = [digest(each) for each in array.ravel().tolist()]
         return {"dtype": str(array.dtype), "shape": list(array.shape), "values": flat}
+    if isinstance(value, dict):
+        return {name: digest(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [digest(each) for each in value]
     if isinstance(value, float):
