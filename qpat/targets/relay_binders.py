@@ -72,7 +72,7 @@ class _Binder:
             case ir.SlotConstant():
                 self.at[index] = f"handed_over({place}, arguments)"
             case ir.SlotTuple():
-                self.at[index] = f"field_constants({place}, arguments)"
+                self.at[index] = f"fields_handed_over({place}, arguments)"
             case ir.Elements():
                 self.at[index] = self.names[index]
                 self._add(f"{self.names[index]} = fields({place})")
@@ -226,7 +226,7 @@ class _Binder:
     def _unread(self, space: ir.Space) -> None:
         """Constants that nobody reads must be constants, and agree, all the same."""
         if self._is_many(space):
-            self._add(*(self.at[site.constant] for site in (*space.scales, *space.zero_points)))
+            self.body += bracketed("spaces(", self._many_items(space), ")", 1)
         elif space.scales or space.zero_points:
             self.body += bracketed("Space(", [*self._sites(space), self._of(space)], ")", 1)
 
@@ -257,13 +257,13 @@ class _Binder:
 
     def _many_spaces(self, space: ir.Space, variable: str) -> None:
         """A list of spaces, one for each field of a variadic operand."""
-        scales, zero_points = (
-            self.at[space.scales[0].constant],
-            self.at[space.zero_points[0].constant],
-        )
-        self.body += bracketed("constants = zip(", [scales, zero_points], ")", 1)
-        made = f"Space(scale=[s], zero_point=[z], {self._of(space)})"
-        self.body += bracketed(f"{variable} = [", [f"{made} for s, z in constants"], "]", 1)
+        self.body += bracketed(f"{variable} = spaces(", self._many_items(space), ")", 1)
+
+    def _many_items(self, space: ir.Space) -> list[str]:
+        nodes = enumerate(self.row.nodes)
+        many = (i for i, node in nodes if i in space.members and isinstance(node, ir.Elements))
+        sites = space.scales[0], space.zero_points[0]
+        return [self.at[next(many)], *(self.at[s.constant] for s in sites), self._of(space)]
 
     # ---- the match ----
     def _result(self) -> None:

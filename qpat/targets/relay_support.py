@@ -101,6 +101,14 @@ class Space:
             setattr(self, slot, scalar_or_vector(np.asarray(value).astype(dtype)))
 
 
+def spaces(tensors: List[Any], scales: List[Any], zero_points: List[Any], of: str) -> List[Space]:
+    """The spaces of many tensors, whose scales and zero points stand in tuples."""
+    if not len(tensors) == len(scales) == len(zero_points):
+        counts = f"{len(scales)} scales and {len(zero_points)} zero points"
+        raise Refused(f"{of}: there are {counts} for {len(tensors)} tensors")
+    return [Space([scale], [zero], of) for scale, zero in zip(scales, zero_points)]
+
+
 class Value:
     """One named value of a match: its expression, its space, and how to find the axis of a vector,
     the layout, and the calls that bound its range. `field`: one field of a call's tuple; `spreads`:
