@@ -131,6 +131,7 @@ def partition(
     say("matching")
     merged = _merged(generated, prepared, options or {})
     say("reading quantization parameters")
+    merged = generated.annotate(merged, analysed(merged).of, chosen)
     analysis = analysed(merged)
     reader = _Reader(generated, compiled, analysis.of, chosen, _users(merged))
     found = [reader.read(call) for call in _calls(merged)]

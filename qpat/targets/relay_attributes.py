@@ -1,0 +1,164 @@
+"""Records as attributes of composite functions, in every generated Relay module; docs/record.md
+says how they are laid out. See relay_support.py."""
+
+from __future__ import annotations
+
+from dataclasses import fields as fields_of_class
+from typing import Any, Callable, Dict, List, Optional
+
+import numpy as np
+import tvm
+from tvm import relay
+
+from qpat.targets.relay_interface import ROWS, Options, extracted
+from qpat.targets.relay_reading import composite_name, operands_of
+from qpat.targets.relay_support import Match, Parameters, Real, Tensor
+
+# ---- attributes: the same in every module qpat writes --------------------------------
+
+RECORD = "qpat_record"
+RECORD_VERSION = 1
+# Parameters of so many bytes or fewer are written out even where a constant is equal to them.
+COPIED = 64
+
+
+def annotate(
+    module: Any,
+    inherited: Optional[Callable[[Any], Optional[Parameters]]] = None,
+    options: Optional[Options] = None,
+) -> Any:
+    """A module whose composites carry their record as the attribute `qpat_record`, which C++ reads.
+
+    `module` is typed, with composites, before or after PartitionGraph, and is not changed;
+    `inherited` and `options` are as for extract(). Raises ValueError as extract() does, and where a
+    parameter is of a type that no attribute can have.
+    """
+    made = relay.transform.InferType()(module)
+    for variable, function in module.functions.items():
+        if isinstance(function, relay.Function):
+            writer = Annotator(inherited, options)
+            # Operands first, so that visiting does not go deep.
+            relay.analysis.post_order_visit(function.body, writer.visit)
+            made.update_func(variable, writer.visit(function))
+    return relay.transform.InferType()(made)
+
+
+class Annotator(relay.ExprMutator):
+    """Puts the record of each composite of this module on its function."""
+
+    def __init__(self, inherited: Any, options: Any) -> None:
+        super().__init__()
+        self.inherited = inherited
+        self.options = options
+        self.names = {row.composite for row in ROWS}
+
+    def visit_call(self, call_expr: Any) -> Any:
+        operator = self.visit(call_expr.op)
+        arguments = [self.visit(each) for each in call_expr.args]
+        if composite_name(call_expr.op) in self.names:
+            match, record = extracted(call_expr, self.inherited, self.options)
+            operator = operator.with_attr(RECORD, record_attribute(match, record, call_expr))
+        attributes, types = call_expr.attrs, call_expr.type_args
+        return relay.Call(operator, arguments, attributes, types, call_expr.span)
+
+
+def record_attribute(match: Match, record: Any, call_expr: Any) -> Any:
+    """A record as TVM objects: see docs/record.md of qpat."""
+    tensors: Dict[str, Any] = {}
+    parameters: Dict[str, Any] = {}
+    constants: Dict[str, Any] = {}
+    made = {"version": encoded(RECORD_VERSION), "pattern": record.pattern}
+    for field_of_class in fields_of_class(record):
+        name = field_of_class.name
+        value, expr = getattr(record, name), match.values.get(name, match.values.get(name[:-1]))
+        if value is None:
+            continue
+        if isinstance(value, Tensor):
+            tensors[name] = tensor_attribute(value, expr.expr, call_expr)
+            constants[name] = value.value
+        elif isinstance(value, tuple) and value and isinstance(value[0], Tensor):
+            pairs = zip(value, expr)
+            tensors[name] = [tensor_attribute(t, e.expr, call_expr) for t, e in pairs]
+        elif name in ("form", "meaning"):
+            made[name] = encoded(value)
+        else:
+            parameters[name] = value
+    made["tensors"] = tensors
+    made["params"] = {name: parameter(each, constants) for name, each in parameters.items()}
+    return tvm.runtime.convert(made)
+
+
+def tensor_attribute(tensor: Tensor, expr: Any, call_expr: Any) -> Dict[str, Any]:
+    """One tensor. A constant is said by where it stands, not copied."""
+    shape = [-1 if size is None else size for size in tensor.shape]
+    made = {"dtype": tensor.dtype, "shape": encoded(shape)}
+    if tensor.scale is not None:
+        made["scale"] = encoded(np.asarray(tensor.scale, "float32"))
+    if tensor.zero_point is not None:
+        made["zero_point"] = encoded(np.asarray(tensor.zero_point))
+    for name in ("axis", "layout", "range", "input"):
+        if getattr(tensor, name) is not None:
+            made[name] = encoded(getattr(tensor, name))
+    if tensor.value is not None:
+        arguments = [n for n, each in enumerate(call_expr.args) if each.same_as(expr)]
+        place = path_to(call_expr.op.body, expr)
+        made.update({"constant": encoded(place)} if place is not None else {})
+        made.update({"input": encoded(arguments[0])} if place is None and arguments else {})
+    return made
+
+
+def path_to(body: Any, wanted: Any) -> Optional[List[int]]:
+    """The operands to go to from the root of a body, one after the other; None if it is not in."""
+    waiting: List[Any] = [(body, [])]
+    seen = set()
+    while waiting:
+        expr, path = waiting.pop()
+        if expr.same_as(wanted):
+            return path
+        if expr not in seen:
+            seen.add(expr)
+            below = list(enumerate(operands_of(expr)))
+            waiting += [(each, [*path, index]) for index, each in reversed(below)]
+    return None
+
+
+def parameter(value: Any, constants: Dict[str, Any]) -> Any:
+    """A parameter; one that is a constant itself is said by the tensor's name."""
+    if isinstance(value, np.ndarray) and value.nbytes > COPIED:
+        for name, constant in constants.items():
+            is_array = constant is not None and constant.dtype == value.dtype
+            if is_array and np.array_equal(constant, value):
+                return {"value_of": name}
+    return encoded(value)
+
+
+def encoded(value: Any) -> Any:
+    """A plain value as TVM objects. An array is a NDArray, None an empty map."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        return tvm.nd.array(np.ascontiguousarray(value).reshape(value.shape))
+    if isinstance(value, np.generic):
+        return encoded(value.item())
+    if isinstance(value, bool):
+        return tvm.tir.IntImm("bool", int(value))
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return tvm.tir.IntImm("int64", value)
+    if isinstance(value, float):
+        return tvm.tir.FloatImm("float64", value)
+    if isinstance(value, str):
+        return str(value)
+    if value is None:
+        return {}
+    if isinstance(value, (tuple, list)):
+        return [encoded(each) for each in value]
+    if isinstance(value, dict):
+        return {str(name): encoded(each) for name, each in value.items()}
+    if isinstance(value, Real):
+        return {
+            "op": value.op,
+            "operands": encoded(value.operands),
+            "attributes": encoded(value.attributes),
+        }
+    raise ValueError(f"a parameter is {value!r}, which no attribute can hold")
+
+
+# ---- end of attributes ---------------------------------------------------------------
