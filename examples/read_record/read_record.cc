@@ -150,7 +150,7 @@ int main(int count, char** arguments) {
   std::stringstream text;
   text << file.rdbuf();
   auto module = Downcast<IRModule>(LoadJSON(text.str()));
-  std::cout << std::setprecision(17);
+  std::cout << std::setprecision(17) << std::showpoint;
   for (const auto& [variable, function] : module->functions) {
     if (!function.as<relay::FunctionNode>()) continue;
     relay::PostOrderVisit(function, [](const RelayExpr& expr) {

@@ -36,6 +36,7 @@ _TYPING = [
     "List",
     "NamedTuple",
     "Optional",
+    "Set",
     "Tuple",
 ]
 # What the fixed parts import, and what the generated parts name.

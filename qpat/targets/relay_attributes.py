@@ -4,7 +4,7 @@ says how they are laid out. See relay_support.py."""
 from __future__ import annotations
 
 from dataclasses import fields as fields_of_class
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Set
 
 import numpy as np
 import tvm
@@ -51,15 +51,30 @@ class Annotator(relay.ExprMutator):
         self.inherited = inherited
         self.options = options
         self.names = {row.composite for row in ROWS}
+        self.used: Set[Any] = set()
 
     def visit_call(self, call_expr: Any) -> Any:
         operator = self.visit(call_expr.op)
         arguments = [self.visit(each) for each in call_expr.args]
         if composite_name(call_expr.op) in self.names:
             match, record = extracted(call_expr, self.inherited, self.options)
+            operator = self.alone(call_expr.op, operator)
             operator = operator.with_attr(RECORD, record_attribute(match, record, call_expr))
         attributes, types = call_expr.attrs, call_expr.type_args
         return relay.Call(operator, arguments, attributes, types, call_expr.span)
+
+    def alone(self, old: Any, function: Any) -> Any:
+        """The function, with parameters of its own where another call has had it: what is inherited
+        may differ, and a parameter belongs to one function."""
+        if old not in self.used:
+            self.used.add(old)
+            return function
+        params = [relay.Var(each.name_hint, each.type_annotation) for each in function.params]
+        body = relay.bind(function.body, dict(zip(function.params, params)))
+        made = relay.Function(params, body, function.ret_type, function.type_params)
+        for name in function.attrs.keys():
+            made = made.with_attr(name, function.attrs[name])
+        return made
 
 
 def record_attribute(match: Match, record: Any, call_expr: Any) -> Any:
@@ -69,8 +84,8 @@ def record_attribute(match: Match, record: Any, call_expr: Any) -> Any:
     constants: Dict[str, Any] = {}
     made = {"version": encoded(RECORD_VERSION), "pattern": record.pattern}
     for field_of_class in fields_of_class(record):
-        name = field_of_class.name
-        value, expr = getattr(record, name), match.values.get(name, match.values.get(name[:-1]))
+        name = getattr(record, "RENAMED", {}).get(field_of_class.name, field_of_class.name)
+        value, expr = getattr(record, field_of_class.name), match.values.get(name)
         if value is None:
             continue
         if isinstance(value, Tensor):
@@ -93,9 +108,9 @@ def tensor_attribute(tensor: Tensor, expr: Any, call_expr: Any) -> Dict[str, Any
     shape = [-1 if size is None else size for size in tensor.shape]
     made = {"dtype": tensor.dtype, "shape": encoded(shape)}
     if tensor.scale is not None:
-        made["scale"] = encoded(np.asarray(tensor.scale, "float32"))
+        made["scale"] = array(np.asarray(tensor.scale, "float32"))
     if tensor.zero_point is not None:
-        made["zero_point"] = encoded(np.asarray(tensor.zero_point))
+        made["zero_point"] = array(np.asarray(tensor.zero_point))
     for name in ("axis", "layout", "range", "input"):
         if getattr(tensor, name) is not None:
             made[name] = encoded(getattr(tensor, name))
@@ -132,12 +147,16 @@ def parameter(value: Any, constants: Dict[str, Any]) -> Any:
     return encoded(value)
 
 
+def array(value: Any) -> Any:
+    return tvm.nd.array(np.ascontiguousarray(value).reshape(value.shape))
+
+
 def encoded(value: Any) -> Any:
     """A plain value as TVM objects. An array is a NDArray, None an empty map."""
-    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
-        return tvm.nd.array(np.ascontiguousarray(value).reshape(value.shape))
-    if isinstance(value, np.generic):
+    if isinstance(value, (np.ndarray, np.generic)) and np.ndim(value) == 0:
         return encoded(value.item())
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        return array(value)
     if isinstance(value, bool):
         return tvm.tir.IntImm("bool", int(value))
     if isinstance(value, int) and -(2**63) <= value < 2**63:
