@@ -4,7 +4,7 @@ says how they are laid out. See relay_support.py."""
 from __future__ import annotations
 
 from dataclasses import fields as fields_of_class
-from typing import Any, Callable, Dict, List, Optional, Set
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 import numpy as np
 import tvm
@@ -33,7 +33,9 @@ def annotate(
     `inherited` and `options` are as for extract(). Raises ValueError as extract() does, and where a
     parameter is of a type that no attribute can have.
     """
-    made = relay.transform.InferType()(module)
+    made = tvm.IRModule(module.functions, module.type_definitions)
+    for key, value in module.attrs.items() if module.attrs is not None else ():
+        made = made.with_attr(key, tvm.runtime.convert(value))
     for variable, function in module.functions.items():
         if isinstance(function, relay.Function):
             writer = Annotator(inherited, options)
@@ -43,7 +45,7 @@ def annotate(
     return relay.transform.InferType()(made)
 
 
-class Annotator(relay.ExprMutator):
+class Annotator(relay.ExprMutator):  # type: ignore[misc]
     """Puts the record of each composite of this module on its function."""
 
     def __init__(self, inherited: Any, options: Any) -> None:
@@ -82,10 +84,11 @@ def record_attribute(match: Match, record: Any, call_expr: Any) -> Any:
     tensors: Dict[str, Any] = {}
     parameters: Dict[str, Any] = {}
     constants: Dict[str, Any] = {}
-    made = {"version": encoded(RECORD_VERSION), "pattern": record.pattern}
+    made: Dict[str, Any] = {"version": encoded(RECORD_VERSION), "pattern": record.pattern}
     for field_of_class in fields_of_class(record):
         name = getattr(record, "RENAMED", {}).get(field_of_class.name, field_of_class.name)
-        value, expr = getattr(record, field_of_class.name), match.values.get(name)
+        value: Any = getattr(record, field_of_class.name)
+        expr: Any = match.values.get(name)
         if value is None:
             continue
         if isinstance(value, Tensor):
@@ -106,7 +109,7 @@ def record_attribute(match: Match, record: Any, call_expr: Any) -> Any:
 def tensor_attribute(tensor: Tensor, expr: Any, call_expr: Any) -> Dict[str, Any]:
     """One tensor. A constant is said by where it stands, not copied."""
     shape = [-1 if size is None else size for size in tensor.shape]
-    made = {"dtype": tensor.dtype, "shape": encoded(shape)}
+    made: Dict[str, Any] = {"dtype": tensor.dtype, "shape": encoded(shape)}
     if tensor.scale is not None:
         made["scale"] = array(np.asarray(tensor.scale, "float32"))
     if tensor.zero_point is not None:
@@ -124,7 +127,8 @@ def tensor_attribute(tensor: Tensor, expr: Any, call_expr: Any) -> Dict[str, Any
 
 def path_to(body: Any, wanted: Any) -> Optional[List[int]]:
     """The operands to go to from the root of a body, one after the other; None if it is not in."""
-    waiting: List[Any] = [(body, [])]
+    start: List[int] = []
+    waiting: List[Tuple[Any, List[int]]] = [(body, start)]
     seen = set()
     while waiting:
         expr, path = waiting.pop()
@@ -151,7 +155,7 @@ def array(value: Any) -> Any:
     return tvm.nd.array(np.ascontiguousarray(value).reshape(value.shape))
 
 
-def encoded(value: Any) -> Any:
+def encoded(value: Any) -> Any:  # noqa: C901 - one case for each kind of value
     """A plain value as TVM objects. An array is a NDArray, None an empty map."""
     if isinstance(value, (np.ndarray, np.generic)) and np.ndim(value) == 0:
         return encoded(value.item())

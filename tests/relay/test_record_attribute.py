@@ -49,7 +49,7 @@ def composites(module: Any) -> list[Any]:
 
 
 def is_composite(function: Any) -> bool:
-    return function.attrs is not None and "Composite" in function.attrs.keys()
+    return function.attrs is not None and "Composite" in dict(function.attrs)
 
 
 # ---- reading, written by hand from docs/record.md -----------------------------------------

@@ -2,7 +2,7 @@
 
     python bad_parameters.py GENERATED.py
 
-Prints as JSON, for each case: what TVM says where it does not even type the graph; else how many
+Prints as JSON, for each case, whether TVM types the graph at all, and if it does: how many
 composites MergeComposite forms, the reasons of `refusals`, and what `extract` raises for a composite
 that somebody else has cut out. Runs on Python 3.8 and TVM 0.9.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any
 
 import numpy as np
 import tvm
@@ -84,7 +84,7 @@ def concatenated(scales: int, zero_points: int) -> Any:
     return qnn.concatenate(tensors, *slots, f32(0.5), i32(1), axis=0)
 
 
-CASES: Dict[str, Callable[[], Any]] = {
+CASES = {
     "fine": lambda: add(f32(0.5), i32(1)),
     "a zero scale": lambda: add(f32(0.0), i32(1)),
     "a negative scale": lambda: add(f32(-0.5), i32(1)),
@@ -146,7 +146,7 @@ def outcome(patterns: Any, body: Any) -> Any:
 
 
 def extracted(patterns: Any, function: Any) -> Any:
-    """What `extract` says of the whole function as a composite of the row that has its structure."""
+    """What `extract` says of the whole function as a composite of the row with its structure."""
     operators = {
         str(call.op.name) for call in calls(function.body) if isinstance(call.op, tvm.ir.Op)
     }
