@@ -23,6 +23,7 @@ from qpat.relay.parameters import dtypes_of, is_integer
 from qpat.relay.prepare import prepare
 from qpat.relay.quantization import Conflict, Quantization, analysed
 from qpat.relay.serialize import partition_json
+from qpat.semantics import ir
 from qpat.targets.relay_reading import operands_of
 
 Progress = Callable[[str], None]
@@ -57,8 +58,9 @@ class HostOperator:
 
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """`prepared` is the module before, `module` the one with composites, `quantization` what is
-    known of its tensors, `generated` the compiled patterns as a Python module."""
+    """`prepared` is the module before, `module` the one with composites, which have their records as
+    attributes, `quantization` what is known of its tensors, `patterns` those that were applied, and
+    `generated` the same as a Python module."""
 
     compiler: str
     prepared: Any
@@ -68,6 +70,7 @@ class Partition:
     quantization: Quantization
     generated: ModuleType
     options: Mapping[str, Any]
+    patterns: tuple[ir.Pattern, ...]
 
     @property
     def conflicts(self) -> tuple[Conflict, ...]:
@@ -146,6 +149,7 @@ def partition(
         analysis,
         generated,
         dict(options or {}),
+        compiled.module.patterns,
     )
 
 
