@@ -104,6 +104,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_options(partition)
     partition.set_defaults(command=_partition)
 
+    canonicalize = commands.add_parser(
+        "canonicalize",
+        parents=[colour],
+        help="rewrite what patterns match as dequantize, real operator, quantize",
+    )
+    canonicalize.add_argument("model", metavar="MODEL", help=".tflite, .onnx or Relay text")
+    canonicalize.add_argument(
+        "--patterns", required=True, metavar="FILE", help="a .qpat file, or a name of the library"
+    )
+    canonicalize.add_argument("--relay", metavar="OUT", help="write the module there")
+    _add_options(canonicalize)
+    canonicalize.set_defaults(command=_canonicalize)
+
     params = commands.add_parser(
         "params", parents=[colour], help="show scale and zero point of every tensor of a model"
     )
@@ -279,6 +292,36 @@ def _partition(options: argparse.Namespace) -> int:
     print(as_text(result))
     for path in texts:
         print(f"wrote {path}")
+    return FINE
+
+
+def _canonicalize(options: argparse.Namespace) -> int:
+    from qpat.compiler import compile_file
+    from qpat.files import write_atomically
+    from qpat.options import parse_options
+
+    compiled = compile_file(options.patterns)
+    print_findings(compiled.warnings, options.color)
+    say = _progress()
+    say("loading TVM")
+    from qpat.relay.environment import require_relay
+
+    require_relay()
+    from qpat.relay.canonical import canonicalize, summary
+    from qpat.relay.partition import partition
+    from qpat.relay.text import relay_text
+
+    chosen = parse_options(compiled.module, options.option, options.target)
+    found = partition(options.model, compiled, progress=say, options=chosen)
+    say("rewriting")
+    result = canonicalize(found)
+    if options.relay is not None:
+        write_atomically(options.relay, relay_text(result.module))
+    say("done")
+    print_findings(found.quantization.findings(options.model), options.color)
+    print(summary(result))
+    if options.relay is not None:
+        print(f"wrote {options.relay}")
     return FINE
 
 

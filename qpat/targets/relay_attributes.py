@@ -22,6 +22,10 @@ RECORD_VERSION = 1
 COPIED = 64
 
 
+class Unheld(ValueError):
+    """A parameter is of a type that no attribute can have; the text says which."""
+
+
 def annotate(
     module: Any,
     inherited: Optional[Callable[[Any], Optional[Parameters]]] = None,
@@ -30,8 +34,8 @@ def annotate(
     """A module whose composites carry their record as the attribute `qpat_record`, which C++ reads.
 
     `module` is typed, with composites, before or after PartitionGraph, and is not changed;
-    `inherited` and `options` are as for extract(). Raises ValueError as extract() does, and where a
-    parameter is of a type that no attribute can have.
+    `inherited` and `options` are as for extract(). Raises ValueError as extract() does, and Unheld,
+    which is one, where a parameter is of a type that no attribute can have.
     """
     made = tvm.IRModule(module.functions, module.type_definitions)
     for key, value in module.attrs.items() if module.attrs is not None else ():
@@ -61,7 +65,13 @@ class Annotator(relay.ExprMutator):  # type: ignore[misc]
         if composite_name(call_expr.op) in self.names:
             match, record = extracted(call_expr, self.inherited, self.options)
             operator = self.alone(call_expr.op, operator)
-            operator = operator.with_attr(RECORD, record_attribute(match, record, call_expr))
+            try:
+                attribute_value = record_attribute(match, record, call_expr)
+            except Unheld as error:
+                name = composite_name(call_expr.op)
+                said = f"the record of `{name}` has no place in an attribute: {error}"
+                raise Unheld(said) from None
+            operator = operator.with_attr(RECORD, attribute_value)
         attributes, types = call_expr.attrs, call_expr.type_args
         return relay.Call(operator, arguments, attributes, types, call_expr.span)
 
@@ -181,7 +191,7 @@ def encoded(value: Any) -> Any:  # noqa: C901 - one case for each kind of value
             "operands": encoded(value.operands),
             "attributes": encoded(value.attributes),
         }
-    raise ValueError(f"a parameter is {value!r}, which no attribute can hold")
+    raise Unheld(f"a parameter is {value!r}, which no attribute can hold")
 
 
 # ---- end of attributes ---------------------------------------------------------------

@@ -3,7 +3,7 @@
     python bad_parameters.py GENERATED.py
 
 Prints as JSON, for each case, whether TVM types the graph at all, and if it does: how many
-composites MergeComposite forms, the reasons of `refusals`, and what `extract` raises for a composite
+composites MergeComposite forms, the reasons of `refusals`, and what `extract` says of a composite
 that somebody else has cut out. Runs on Python 3.8 and TVM 0.9.
 """
 
