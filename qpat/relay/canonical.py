@@ -37,7 +37,7 @@ class Canonical:
     kept: tuple[tuple[Match, str], ...]
 
 
-class _Kept(Exception):
+class Kept(Exception):
     """A composite that stays as it is; the text says why."""
 
 
@@ -46,10 +46,9 @@ def canonicalize(partition: Partition) -> Canonical:
     meaning, and scale and zero point of each tensor of integers.
 
     The result of each is within one unit of the last place of what it was, where its pattern is
-    verified (docs/record.md says what is rounded where). The partition is not changed.
+    verified (docs/canonicalize.md says what is rounded where). The partition is not changed.
     """
-    raw = {pattern.name: _raw_ports(pattern) for pattern in partition.patterns}
-    outputs = {each.name: _output(each) for each in partition.patterns}
+    patterns = {pattern.name: pattern for pattern in partition.patterns}
     matches = {match.call: match for match in partition.matches}
     rewritten: list[Match] = []
     kept: list[tuple[Match, str]] = []
@@ -59,9 +58,8 @@ def canonicalize(partition: Partition) -> Canonical:
         if match is None:
             return new
         try:
-            name = match.pattern
-            made = _canonical(match, new.args, outputs[name], raw[name])
-        except _Kept as why:
+            made = canonical_call(match, new.args, patterns[match.pattern])
+        except Kept as why:
             kept.append((match, str(why)))
             return new
         rewritten.append(match)
@@ -84,18 +82,21 @@ def _output(pattern: ir.Pattern) -> str:
     return next(port.name for port in pattern.ports if port.is_output)
 
 
-def _canonical(match: Match, arguments: Any, output: str, raw: frozenset[str]) -> Any:
-    """The call of a match in canonical form, of these arguments. Raises _Kept."""
+def canonical_call(match: Match, arguments: Any, pattern: ir.Pattern) -> Any:
+    """A match in canonical form, of these arguments. Raises Kept where that cannot be."""
+    output, raw = _output(pattern), _raw_ports(pattern)
     meaning = getattr(match.record, "meaning", None)
     if meaning is None:
-        raise _Kept("its pattern has no meaning, or one that needs what is not known")
+        raise Kept("its pattern has no meaning, or one that needs what is not known")
     if isinstance(match.tensors[output], tuple):
-        raise _Kept("it gives several tensors")
+        raise Kept("it gives several tensors")
+    # Variables stand for the arguments while types are inferred, not all that is behind them.
+    variables = [relay.Var(f"x{n}", each.checked_type) for n, each in enumerate(match.call.args)]
     reals: dict[str, Any] = {}
 
     def port(name: str) -> Any:
         if name not in reals:
-            reals[name] = _real_port(name, match.tensors[name], arguments, name in raw)
+            reals[name] = _real_port(name, match.tensors[name], variables, name in raw)
         return reals[name]
 
     with listening() as heard:
@@ -105,8 +106,8 @@ def _canonical(match: Match, arguments: Any, output: str, raw: frozenset[str]) -
             _check_type(made, match)
         # What TVM raises where an attribute does not fit, or shapes do not, is of all kinds.
         except (AttributeError, TypeError, ValueError, tvm.error.TVMError) as error:
-            raise _Kept(f"TVM does not type its meaning: {reason(error, heard)}") from None
-    return made
+            raise Kept(f"TVM does not type its meaning: {reason(error, heard)}") from None
+    return relay.bind(made, dict(zip(variables, arguments, strict=True)))
 
 
 def _expression(meaning: Any, port: Callable[[str], Any]) -> Any:
@@ -122,7 +123,7 @@ def _check_type(made: Any, match: Match) -> None:
     """What comes out must be of the type that the composite had."""
     found, wanted = typed(made).checked_type, match.call.checked_type
     if not tvm.ir.structural_equal(found, wanted):
-        raise _Kept(f"its meaning is of type {found}, and it is of type {wanted}")
+        raise Kept(f"its meaning is of type {found}, and it is of type {wanted}")
 
 
 # ---- from integers to real numbers and back ------------------------------------------------------
@@ -130,7 +131,7 @@ def _check_type(made: Any, match: Match) -> None:
 
 def _real_port(name: str, tensor: Any, arguments: Any, is_raw: bool) -> Any:
     if tensor is None:
-        raise _Kept(f"its meaning reads `{name}`, which is absent")
+        raise Kept(f"its meaning reads `{name}`, which is absent")
     if isinstance(tensor, tuple):
         return relay.Tuple([_real(name, each, arguments, is_raw) for each in tensor])
     return _real(name, tensor, arguments, is_raw)
@@ -140,7 +141,7 @@ def _real(name: str, tensor: Any, arguments: Any, is_raw: bool) -> Any:
     """A tensor in float32: dequantized where it is one of integers."""
     is_constant = tensor.value is not None
     if not is_constant and tensor.input is None:
-        raise _Kept(f"`{name}` is neither a constant nor an argument")
+        raise Kept(f"`{name}` is neither a constant nor an argument")
     value = constant(tensor.value, tensor.dtype) if is_constant else arguments[tensor.input]
     if not _is_whole(tensor):
         return value if tensor.dtype == "float32" else relay.cast(value, "float32")
@@ -153,7 +154,7 @@ def _real(name: str, tensor: Any, arguments: Any, is_raw: bool) -> Any:
             axis=-1 if tensor.axis is None else tensor.axis,
         )
     if not is_constant:
-        raise _Kept(f"qnn.dequantize takes no {tensor.dtype} as `{name}` has it")
+        raise Kept(f"qnn.dequantize takes no {tensor.dtype} as `{name}` has it")
     # Scales over two axes, of the weights of a depthwise convolution, or a bias of int64.
     wide = tensor.value.astype("float64") - along(zero_point, tensor.value, tensor.axis)
     return constant(wide * along(scale, tensor.value, tensor.axis), "float32")
@@ -170,7 +171,7 @@ def _quantized(real: Any, name: str, tensor: Any, is_raw: bool) -> Any:
     if not _is_whole(tensor):
         return real if tensor.dtype == "float32" else relay.cast(real, tensor.dtype)
     if tensor.dtype not in _QUANTIZED:
-        raise _Kept(f"qnn.quantize gives no {tensor.dtype}")
+        raise Kept(f"qnn.quantize gives no {tensor.dtype}")
     scale, zero_point = _slots(name, tensor, is_raw)
     made = relay.qnn.op.quantize(
         real,
@@ -193,7 +194,7 @@ def _slots(name: str, tensor: Any, is_raw: bool) -> tuple[Any, Any]:
     if is_raw:
         return np.float32(1), np.int32(0)
     if tensor.scale is None or tensor.zero_point is None:
-        raise _Kept(f"scale and zero point of `{name}` are not known")
+        raise Kept(f"scale and zero point of `{name}` are not known")
     return tensor.scale, tensor.zero_point
 
 

@@ -58,9 +58,9 @@ class HostOperator:
 
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """`prepared` is the module before, `module` the one with composites, which have their records as
-    attributes, `quantization` what is known of its tensors, `patterns` those that were applied, and
-    `generated` the same as a Python module."""
+    """`prepared` is the module before, `module` the one with composites, which have their records
+    as attributes, `quantization` what is known of its tensors, `patterns` those that were applied,
+    and `generated` the same as a Python module."""
 
     compiler: str
     prepared: Any

@@ -14,7 +14,7 @@ from tvm.contrib.graph_executor import GraphModule
 
 from qpat.compiler import compile_source
 from qpat.diagnostics import QpatError
-from qpat.relay.canonical import Canonical, canonicalize, summary
+from qpat.relay.canonical import Canonical, canonical_call, canonicalize, summary
 from qpat.relay.environment import listening
 from qpat.relay.graph import post_order
 from qpat.relay.partition import partition
@@ -25,9 +25,10 @@ ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "patterns" / "tflite.qpat"
 MODELS = ROOT / "tests" / "data" / "tflite"
 OPERATORS = sorted(path.stem for path in (MODELS / "ops").glob("*.tflite"))
+COMPOSITES = ["ds_cnn_kws_int16x8", "op_soup_nol2_int8", "resnet8_cifar_uint8io"]
 WHOLE = [
-    *("ds_cnn_kws_int8", "ad_autoencoder_int8", "resnet8_cifar_int8", "ds_cnn_kws_int16x8"),
-    *("op_soup_nol2_int8", "legacy_uint8_fq", "resnet8_cifar_uint8io"),
+    *("ds_cnn_kws_int8", "ad_autoencoder_int8", "resnet8_cifar_int8"),
+    *("op_soup_nol2_int8", "legacy_uint8_fq"),
 ]
 
 
@@ -37,7 +38,7 @@ def canonical(name: str) -> Canonical:
 
 
 def alone(call: Any, graph: Any) -> Any:
-    """An expression of the arguments that are no constants, each a variable; a composite inlined."""
+    """An expression of a call's arguments: those that are no constants are variables."""
     named: dict[Any, Any] = {}
 
     def argument(expr: Any) -> Any:
@@ -66,15 +67,13 @@ def original(match: Any) -> Any:
 
 def rewritten(result: Canonical) -> list[Any]:
     """For each match that was rewritten, its canonical form alone."""
-    from qpat.relay import canonical as room
-
     patterns = {pattern.name: pattern for pattern in result.partition.patterns}
-    found = []
-    for match in result.rewritten:
+
+    def graph(match: Any) -> Any:
         pattern = patterns[match.pattern]
-        output, raw = room._output(pattern), room._raw_ports(pattern)
-        found.append(alone(match.call, lambda args: room._canonical(match, args, output, raw)))
-    return found
+        return alone(match.call, lambda args: canonical_call(match, args, pattern))
+
+    return [graph(match) for match in result.rewritten]
 
 
 def differences(results: list[Canonical]) -> list[tuple[Any, float]]:
@@ -154,7 +153,7 @@ def test_every_operator_of_the_library() -> None:
             assert "are not known" in why or "no meaning" in why, (match.pattern, why)
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", COMPOSITES)
 def test_every_composite_of_a_model(name: str) -> None:
     result = canonical(name)
     assert result.rewritten and not result.kept
@@ -183,6 +182,7 @@ def test_a_whole_model_agrees_with_the_original(name: str) -> None:
             apart = np.abs(pair[0].astype("float64") - pair[1].astype("float64"))
             unit = 1.0 if pair[0].dtype.kind in "iu" else FLOAT_UNIT
             steps.append(float(np.max(apart)) / unit)
+    print(name, sorted(steps))
     assert max(steps) <= len(result.rewritten), steps
 
 
@@ -193,7 +193,9 @@ FLOAT_UNIT = 1 / 256
 def executor(module: Any) -> GraphModule:
     with relay.qnn.op.requantize_config(**EXACT):
         lowered = relay.qnn.transform.CanonicalizeOps()(module)
-        with tvm.transform.PassContext(opt_level=1):
+        # A reshape of a constant that is not folded stops TVM's planning of memory.
+        lowered = relay.transform.FoldConstant()(lowered)
+        with tvm.transform.PassContext(opt_level=2):
             library = relay.build(lowered, target=HOST)
     return GraphModule(library["default"](tvm.cpu()))
 

@@ -185,7 +185,7 @@ def made_of(record: Any) -> Any:
 
 
 def test_a_convolution_of_its_parameters_alone_gives_the_same_bits() -> None:
-    """Multiplier, shift, input offset, folded bias, padding of both, weights and activation range."""
+    """Multiplier, shift, input offset, folded bias, padding of both, weights, activation range."""
     bodies = [drawn_convolution(seed) for seed in range(12)]
     records = [record_of(body) for body in bodies]
     graphs = dict(enumerate([*bodies, *map(made_of, records)]))
