@@ -195,8 +195,8 @@ class _Binder:
             if said is None or signature is None or not isinstance(node, ir.Call):
                 continue
             names = [each.name for each in signature.operands]
-            operands = [node.operands[names.index(name)] for name in (said.data, said.weight)]
-            each = _Accumulator((index, *operands), said.channels)
+            data, weight = (node.operands[names.index(n)] for n in (said.data, said.weight))
+            each = _Accumulator((index, data, weight), said.channels)
             if bound.issuperset(each.tensors):
                 found.append(each)
         return found

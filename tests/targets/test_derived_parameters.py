@@ -274,3 +274,42 @@ def test_a_table_does_not_leave_the_range(dtype: str) -> None:
     body = relay.clip(tanh(dtype, 0.05, 0, 1 / 64, 0), -20.0, 30.0)
     table = record_of(body).table
     assert (table.min(), table.max()) == (-20, 30)
+
+
+def test_tables_of_int8_are_those_of_tflite() -> None:
+    """LUTPopulateInt8 of TFLite (kernels/internal/common.h), which calculates in float32."""
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        scale, out_scale = (np.float32(2.0 ** random.uniform(-9, -3)) for _ in range(2))
+        zero, out_zero = (int(each) for each in random.integers(-128, 128, 2))
+        table = record_of(tanh("int8", scale, zero, out_scale, out_zero)).table
+        real = scale * np.arange(-128 - zero, 128 - zero).astype("float32")
+        scaled = np.tanh(real).astype("float32") * (np.float32(1) / out_scale)
+        np.testing.assert_array_equal(table, np.clip(away(scaled) + out_zero, -128, 127))
+
+
+def test_tables_of_int16_are_those_of_tflite() -> None:
+    """gen_lut of TFLite (kernels/internal/common.h), in float64."""
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        scale = np.float32(2.0 ** random.uniform(-15, -9))
+        table = record_of(tanh("int16", scale, 0, 2.0**-15, 0)).table
+        low, high = float(scale) * -32768, float(scale) * 32767
+        step = (high - low) / 512
+
+        def sample(at: float) -> float:  # of the output, whose scale is 2**-15
+            return float(np.tanh(at)) * 32768.0
+
+        wanted = []
+        for place in range(512):
+            start = away(sample(low + place * step))
+            between = away((sample(low + (place + 1) * step) + start) / 2)
+            error = between - away(sample(low + place * step + step / 2))
+            wanted.append(start - away(error / 2))
+        wanted.append(away(sample(high)))
+        np.testing.assert_array_equal(table, np.clip(wanted, -32768, 32767))
+
+
+def away(value: Any) -> Any:
+    """To the nearest whole number, halves away from zero."""
+    return np.sign(value) * np.floor(np.abs(value) + np.float32(0.5))

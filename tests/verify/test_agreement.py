@@ -53,7 +53,7 @@ def test_a_wrong_record_is_noticed(mutant: str, said: str) -> None:
 
 
 def test_a_wrong_axis_is_noticed() -> None:
-    """Where the axis has another size the match is refused; where it has the same, numbers differ."""
+    """Of another size the axis refuses the match; of the same size the numbers differ."""
     compiled = dense()
     mutant = "dense: wrong axis: w"
     [text] = [each.text for each in mutants(compiled.text, "dense") if str(each) == mutant]
