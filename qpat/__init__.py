@@ -3,6 +3,7 @@
 compiled = qpat.compile_file("npu.qpat")          # needs no TVM
 result = qpat.partition("model.tflite", "npu.qpat")
 known = qpat.quantization("model.tflite")         # scale and zero point of every tensor
+plain = qpat.canonicalize(result)                 # dequantize, real operator, quantize
 """
 
 from __future__ import annotations
@@ -13,16 +14,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qpat.compiler import Compiled, compile_file
     from qpat.diagnostics import Diagnostic, QpatError
+    from qpat.relay.canonical import canonicalize
     from qpat.relay.partition import partition
     from qpat.relay.quantization import quantization
 
-__all__ = ["Compiled", "Diagnostic", "QpatError", "compile_file", "partition", "quantization"]
+__all__ = [
+    "Compiled",
+    "Diagnostic",
+    "QpatError",
+    "canonicalize",
+    "compile_file",
+    "partition",
+    "quantization",
+]
 
 
 _HOMES = {
     "Compiled": "qpat.compiler",
     "Diagnostic": "qpat.diagnostics",
     "QpatError": "qpat.diagnostics",
+    "canonicalize": "qpat.relay.canonical",
     "compile_file": "qpat.compiler",
     "partition": "qpat.relay.partition",
     "quantization": "qpat.relay.quantization",

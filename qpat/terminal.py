@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from qpat.diagnostics import Diagnostic
 
+FINE, FINDINGS, WRONG_USE = 0, 1, 2  # exit statuses; argparse says wrong use of options
 COLOURS = ("auto", "always", "never")
 
 
@@ -65,3 +66,15 @@ def print_summary(findings: Sequence[Diagnostic]) -> None:
         lines.append(f"{said}: qpat explain {first.code}")
     if lines:
         print("", *lines, sep="\n", file=sys.stderr)
+
+
+def progress() -> Callable[[str], None]:
+    """Says what is being done and how long the last step took, on stderr."""
+    import time
+
+    start = time.monotonic()
+
+    def say(step: str) -> None:
+        print(f"[{time.monotonic() - start:5.1f} s] {step}", file=sys.stderr, flush=True)
+
+    return say

@@ -70,9 +70,20 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Accumulation:
+    """The result is a sum of products of two operands: its scale is the product of theirs, along
+    the axis `channels`, and its zero point 0. A vector of the weight's scales has that axis."""
+
+    data: str
+    weight: str
+    channels: AxisRule
+
+
+@dataclass(frozen=True)
 class Roles:
     groups: tuple[Group, ...] = ()
     shares: tuple[Share, ...] = ()
+    accumulation: Accumulation | None = None
 
     def slot(self, operand: str) -> tuple[Group, str] | None:
         """The group an operand belongs to and whether it is its `scale` or `zero_point`."""
@@ -89,16 +100,19 @@ def _attribute(name: str) -> AxisRule:
 
 
 _OUT_CHANNEL = AxisRule(layout="kernel_layout", letter="O")
+_CHANNEL = AxisRule(layout="data_layout", letter="C")
+_LAST = AxisRule(fixed=-1)
 _DATA_AND_KERNEL = ("input_scale", "input_zero_point"), ("kernel_scale", "kernel_zero_point")
 
 
-def _weighted(kernel: str, axis: AxisRule) -> Roles:
+def _weighted(kernel: str, axis: AxisRule, channels: AxisRule) -> Roles:
     (input_scale, input_zero_point), (kernel_scale, kernel_zero_point) = _DATA_AND_KERNEL
     return Roles(
         (
             Group("data", input_scale, input_zero_point),
             Group(kernel, kernel_scale, kernel_zero_point, axis),
-        )
+        ),
+        accumulation=Accumulation("data", kernel, channels),
     )
 
 
@@ -122,12 +136,13 @@ def _passes(operand: str, move: AxisMove = AxisMove.SAME) -> Roles:
 
 
 _ROLES: dict[str, Roles] = {
-    "qnn.conv2d": _weighted("kernel", _OUT_CHANNEL),
-    "qnn.conv2d_transpose": _weighted("weight", _OUT_CHANNEL),
-    "qnn.dense": _weighted("weight", AxisRule(fixed=0)),
-    "qnn.contrib_dense_pack": _weighted("weight", AxisRule(fixed=0)),
+    "qnn.conv2d": _weighted("kernel", _OUT_CHANNEL, _CHANNEL),
+    "qnn.conv2d_transpose": _weighted("weight", _OUT_CHANNEL, _CHANNEL),
+    "qnn.dense": _weighted("weight", AxisRule(fixed=0), _LAST),
+    "qnn.contrib_dense_pack": _weighted("weight", AxisRule(fixed=0), _LAST),
     "qnn.batch_matmul": Roles(
-        (Group("x", "x_scale", "x_zero_point"), Group("y", "y_scale", "y_zero_point"))
+        (Group("x", "x_scale", "x_zero_point"), Group("y", "y_scale", "y_zero_point")),
+        accumulation=Accumulation("x", "y", _LAST),
     ),
     "qnn.add": _BINARY,
     "qnn.subtract": _BINARY,

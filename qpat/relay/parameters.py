@@ -6,7 +6,6 @@ Nothing here looks at more than one call.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ from tvm import relay
 
 from qpat.ops.roles import AxisRule
 from qpat.targets import relay_slots as slots
-from qpat.targets.relay_reading import Refused, constant_value, elements, shape_of
+from qpat.targets.relay_reading import Refused, constant_value, shape_of
 from qpat.targets.relay_support import Parameters
 
 
@@ -54,10 +53,7 @@ def holds_integers(value: Any) -> bool:
 
 def fits(zero_point: Any, dtype: str) -> bool:
     """Whether a zero point, or each of several, is a number of an integer dtype."""
-    bits, is_signed = int(dtype.lstrip("uint")), dtype.startswith("int")
-    least = -(2 ** (bits - 1)) if is_signed else 0
-    values = np.asarray(zero_point).astype(np.int64)
-    return bool(np.all(values >= least) and np.all(values < least + 2**bits))
+    return slots.outside(np.asarray(zero_point).astype(np.int64), dtype) is None
 
 
 # ---- reading -------------------------------------------------------------------------------
@@ -78,7 +74,9 @@ def read(
     scales, zero_points = (
         slots.scalar_or_vector(constant_value(each)) for each in (scale, zero_point)
     )
-    wrong = _wrong_numbers(scales, zero_points, tensor)
+    wrong = slots.wrong_numbers(scales, zero_points) or slots.outside(
+        zero_points, dtypes_of(tensor)[0]
+    )
     if wrong is not None:
         return Unread(wrong, is_wrong=True)
     if np.ndim(scales) == 0 and np.ndim(zero_points) == 0:
@@ -86,40 +84,15 @@ def read(
     axis = _axis(call, rule, tensor)
     if isinstance(axis, str):
         return Unread(axis, is_wrong=True)
-    for what, values in (("scales", scales), ("zero points", zero_points)):
-        if np.ndim(values) and len(values) not in _lengths(tensor, axis, rule):
-            size = shape_of(tensor)[axis]
-            return Unread(f"it has {len(values)} {what} for axis {axis} of size {size}", True)
-    if np.ndim(scales) and np.ndim(zero_points) and len(scales) != len(zero_points):
-        return Unread(f"it has {len(scales)} scales and {len(zero_points)} zero points", True)
-    return Parameters(scales, zero_points, axis)
-
-
-def _wrong_numbers(scales: Any, zero_points: Any, tensor: Any) -> str | None:
-    if np.ndim(scales) > 1 or np.ndim(zero_points) > 1:
-        return "its scales or zero points are no vector"
-    if np.size(scales) == 0 or np.size(zero_points) == 0:
-        return "it has no scales or zero points at all"
-    if np.asarray(scales).dtype.kind != "f":
-        return f"its scale is of dtype {np.asarray(scales).dtype}"
-    if np.asarray(zero_points).dtype.kind not in "iu":
-        return f"its zero point is of dtype {np.asarray(zero_points).dtype}"
-    bad = _first(scales, ~(np.isfinite(scales) & (np.asarray(scales) > 0)))
-    if bad is not None:
-        return f"its scale is {bad}, which is no positive number"
-    dtype = dtypes_of(tensor)[0]
-    outside = _first(zero_points, [not fits(each, dtype) for each in np.ravel(zero_points)])
-    return None if outside is None else f"its zero point is {outside}, which is no {dtype}"
-
-
-def _first(values: Any, chosen: Any) -> Any:
-    found = np.ravel(values)[np.ravel(chosen)]
-    return found[0] if found.size else None
+    # A depthwise convolution has one for each channel and multiplier.
+    spreads = rule.layout is not None
+    wrong = slots.misplaced(scales, zero_points, axis, shape_of(tensor), spreads)
+    return Parameters(scales, zero_points, axis) if wrong is None else Unread(wrong, is_wrong=True)
 
 
 def _axis(call: Any, rule: AxisRule, tensor: Any) -> int | str:
     """The axis of a vector, or why there is none."""
-    rank, axis = len(shape_of(tensor)), rule.fixed
+    axis = rule.fixed
     try:
         if rule.layout is not None:
             axis = slots.layout_axis(call, rule.layout, rule.letter)
@@ -129,25 +102,7 @@ def _axis(call: Any, rule: AxisRule, tensor: Any) -> int | str:
         return str(refused)
     if axis is None:
         return "it has many scales or zero points, and no axis that they run along"
-    return axis if 0 <= axis < rank else f"its axis is out of range for {rank} dimensions"
-
-
-def _lengths(tensor: Any, axis: int, rule: AxisRule) -> Iterable[int]:
-    """How many scales there may be; any number that is there where a size is not known."""
-    shape = shape_of(tensor)
-    size = shape[axis]
-    if size is None:
-        return _Any()
-    behind = shape[axis : axis + 2]
-    if rule.layout is None or None in behind:
-        return (size,)
-    # A depthwise convolution has one for each channel and multiplier.
-    return (size, elements(behind))
-
-
-class _Any(frozenset[int]):
-    def __contains__(self, _: object) -> bool:
-        return True
+    return axis
 
 
 # ---- comparing -----------------------------------------------------------------------------

@@ -57,8 +57,9 @@ class HostOperator:
 
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """`prepared` is the module before, `module` the one with composites, `quantization` what is
-    known of its tensors, `generated` the compiled patterns as a Python module."""
+    """`prepared` is the module before, `module` the one with composites, which have their records
+    as attributes, `quantization` what is known of its tensors, `patterns` those that were applied,
+    and `generated` the same as a Python module."""
 
     compiler: str
     prepared: Any
@@ -132,6 +133,7 @@ def partition(
     say("matching")
     merged = _merged(generated, prepared, options or {})
     say("reading quantization parameters")
+    merged = _annotated(generated, merged, chosen)
     analysis = analysed(merged)
     reader = _Reader(generated, compiled, analysis.of, chosen, users_of(merged))
     found = [reader.read(call) for call in _calls(merged)]
@@ -161,6 +163,15 @@ def _merged(generated: ModuleType, prepared: Any, options: Mapping[str, Any]) ->
             entries = [table[number] for number, _ in segment]
             module = relay.transform.MergeComposite(entries)(module)
     return module
+
+
+def _annotated(generated: ModuleType, module: Any, options: Any) -> Any:
+    """The module whose composites have their records as attributes. Raises QP344."""
+    try:
+        return generated.annotate(module, analysed(module).of, options)
+    except generated.Unheld as error:
+        hint = "let the extern give numbers, texts, arrays, or lists of them"
+        raise failure("QP344", str(error), hint=hint) from None
 
 
 def _nothing_known(expr: Any) -> None:

@@ -22,6 +22,7 @@ _FIXED = (
     "conditions",
     "derived",
     "interface",
+    "attributes",
     "operator_rules",
     "preparation",
 )
@@ -35,11 +36,12 @@ _TYPING = [
     "List",
     "NamedTuple",
     "Optional",
+    "Set",
     "Tuple",
 ]
 # What the fixed parts import, and what the generated parts name.
 _TAKEN = (
-    "dataclass math warnings np tvm relay each given match meaning "
+    "dataclass fields_of_class math warnings np tvm relay each given match meaning "
     "is_constant is_op is_tuple is_tuple_get_item is_var wildcard "
     "COMPILER ROWS OPERATOR_RULES Options " + " ".join(_TYPING)
 ).split()
@@ -63,7 +65,7 @@ def relay_module(module: ir.Module, source_name: str) -> str:
     is_shared = any(row.shared for pattern in module.patterns for row in pattern.rows)
     rules = fixed["operator_rules"] if has_rules else ""
     preparation = fixed["preparation"] if is_shared else ""
-    ending = [rows, fixed["interface"], rules, preparation]
+    ending = [rows, fixed["interface"], fixed["attributes"], rules, preparation]
     # What others use is there: derived values use conditions, both use what reads the graph.
     users = [written, options, *ending, fixed["support"]]
     derived = selected(fixed["derived"], users)
@@ -91,13 +93,14 @@ Written by qpat; edit {name} and compile it again instead.
 
     table = pattern_table()                    # for relay.transform.MergeComposite
     record = extract(composite)                # what a composite's tensors and parameters are
+    module = annotate(module)                  # the same as attributes, which C++ reads
 
 Needs TVM with Relay (0.9 to 0.19) and NumPy, and runs on Python 3.8 or later.
 """
 
 from __future__ import annotations
 
-{_imports(body)}from dataclasses import dataclass
+{_imports(body)}from dataclasses import dataclass, fields as fields_of_class
 from typing import {", ".join(typing)}
 
 import numpy as np

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from qpat.ops.roles import SCALAR, AxisMove, exchange
+from qpat.ops.roles import SCALAR, AxisMove, AxisRule, exchange, roles
 from qpat.ops.table import operator
+from qpat.records import dataclass
 from qpat.semantics import ir
 from qpat.semantics.walk import below
 from qpat.targets.layout import INDENT, assigned, bracketed, laid_out, literal, string
@@ -18,6 +19,14 @@ from qpat.targets.rows import is_slot
 def binder_lines(name: str, row: ir.Row, names: Mapping[int, str], reads: Reads) -> list[str]:
     """The binder of a row. `reads` tells what the pattern's record wants to know."""
     return _Binder(row, names, reads).lines(name)
+
+
+@dataclass(frozen=True)
+class _Accumulator:
+    """A call that sums products up, its data and its weights, and where its channels lie."""
+
+    tensors: tuple[int, int, int]
+    channels: AxisRule
 
 
 class _Binder:
@@ -61,9 +70,9 @@ class _Binder:
                 about = ", about=True" if node.about else ""
                 self._add(f"literal({place}, {literal(node.value)}, arguments{about})")
             case ir.SlotConstant():
-                self.at[index] = f"constant({place}, arguments)"
+                self.at[index] = f"handed_over({place}, arguments)"
             case ir.SlotTuple():
-                self.at[index] = f"field_constants({place}, arguments)"
+                self.at[index] = f"fields_handed_over({place}, arguments)"
             case ir.Elements():
                 self.at[index] = self.names[index]
                 self._add(f"{self.names[index]} = fields({place})")
@@ -162,15 +171,52 @@ class _Binder:
     def _spaces(self) -> None:
         self.space_of: dict[int, str] = {}
         fresh = Fresh(self.names.values())
+        sums = self._accumulators()
+        summed = frozenset(index for each in sums for index in each.tensors)
         for space in self.row.spaces:
             name = self._space_name(space)
-            if name is None:
+            if name is None and not (summed & space.members and space.scales):
                 self._unread(space)
                 continue
-            variable = fresh.name(f"{name}_space")
+            variable = fresh.name(f"{name or self._said(space)}_space")
             self._space(space, variable)
             for member in space.members:
                 self.space_of[member] = variable
+        for each in sums:
+            self._accumulates(each)
+
+    def _accumulators(self) -> list[_Accumulator]:
+        """The calls that sum products up, where the match says the scales of all three tensors."""
+        bound = {index for space in self.row.spaces if space.scales for index in space.members}
+        found = []
+        for index, node in enumerate(self.row.nodes):
+            said = roles(node.operator).accumulation if isinstance(node, ir.Call) else None
+            signature = operator(node.operator) if isinstance(node, ir.Call) else None
+            if said is None or signature is None or not isinstance(node, ir.Call):
+                continue
+            names = [each.name for each in signature.operands]
+            data, weight = (node.operands[names.index(n)] for n in (said.data, said.weight))
+            each = _Accumulator((index, data, weight), said.channels)
+            if bound.issuperset(each.tensors):
+                found.append(each)
+        return found
+
+    def _accumulates(self, each: _Accumulator) -> None:
+        """The accumulator has the scale of a product, whatever the requantize behind it says."""
+        call = self.at[each.tensors[0]]
+        spaces = [self.space_of[index] for index in each.tensors]
+        if each.channels.layout is not None:
+            layout = f"result_layout({call}, {string(each.channels.layout)})"
+            channels = f'{layout}.find("{each.channels.letter}")'
+        else:
+            channels = f"len(shape_of({call})) - 1"
+        axes = f"lambda: ({self._axis(each.tensors[0])}, {channels})"
+        self.body += bracketed("accumulates(", [call, *spaces, axes], ")", 1)
+
+    def _said(self, space: ir.Space) -> str:
+        """A name for a space that nothing named is in."""
+        names = [name for name, index in self.row.values.items() if index in space.members]
+        return names[0].replace(".", "_") if names else "inner"
 
     def _space_name(self, space: ir.Space) -> str | None:
         """A space is named after the first used name in it; None where none is."""
@@ -180,9 +226,15 @@ class _Binder:
     def _unread(self, space: ir.Space) -> None:
         """Constants that nobody reads must be constants, and agree, all the same."""
         if self._is_many(space):
-            self._add(*(self.at[site.constant] for site in (*space.scales, *space.zero_points)))
+            self.body += bracketed("spaces(", self._many_items(space), ")", 1)
         elif space.scales or space.zero_points:
-            self.body += bracketed("Space(", self._sites(space), ")", 1)
+            self.body += bracketed("Space(", [*self._sites(space), self._of(space)], ")", 1)
+
+    def _of(self, space: ir.Space) -> str:
+        """Whose space it is, for whoever reads a reason."""
+        names = [name for name, index in self.row.values.items() if index in space.members]
+        ports = [port.name for port in self.reads.pattern.ports if port.name in names]
+        return f"of={string((ports or names or ['a value inside'])[0])}"
 
     def _sites(self, space: ir.Space) -> list[str]:
         return [
@@ -195,7 +247,9 @@ class _Binder:
         if self._is_many(space):
             self._many_spaces(space, variable)
             return
-        self.body += bracketed(f"{variable} = Space(", self._sites(space), ")", 1)
+        items = self._sites(space)
+        items += [self._of(space)] if items else []
+        self.body += bracketed(f"{variable} = Space(", items, ")", 1)
 
     def _is_many(self, space: ir.Space) -> bool:
         sites = (*space.scales, *space.zero_points)
@@ -203,12 +257,13 @@ class _Binder:
 
     def _many_spaces(self, space: ir.Space, variable: str) -> None:
         """A list of spaces, one for each field of a variadic operand."""
-        scales, zero_points = (
-            self.at[space.scales[0].constant],
-            self.at[space.zero_points[0].constant],
-        )
-        self.body += bracketed("constants = zip(", [scales, zero_points], ")", 1)
-        self._add(f"{variable} = [Space(scale=[s], zero_point=[z]) for s, z in constants]")
+        self.body += bracketed(f"{variable} = spaces(", self._many_items(space), ")", 1)
+
+    def _many_items(self, space: ir.Space) -> list[str]:
+        nodes = enumerate(self.row.nodes)
+        many = (i for i, node in nodes if i in space.members and isinstance(node, ir.Elements))
+        sites = space.scales[0], space.zero_points[0]
+        return [self.at[next(many)], *(self.at[s.constant] for s in sites), self._of(space)]
 
     # ---- the match ----
     def _result(self) -> None:
@@ -260,6 +315,8 @@ class _Binder:
         if axis is not None:
             items.append(f"lambda: {axis}")
         items += self._layout(index)
+        if axis is not None and self._space_object(index).scales[0].axis.layout is not None:
+            items.append("spreads=True")
         return f"Value({', '.join(items)})"
 
     def _many_results(self) -> set[int]:

@@ -8,7 +8,7 @@ from typing import Any, Callable, List, Optional, Tuple
 from tvm import relay
 
 from qpat.targets.relay_reading import Mismatch, Refused, composite_name
-from qpat.targets.relay_support import Match, Parameters, Row, Target, accepts, recorded, refusal
+from qpat.targets.relay_support import Match, Parameters, Row, Target, accepts, refusal, tried
 
 ROWS: Tuple[Row, ...] = ()
 OPERATOR_RULES: Any = {}
@@ -48,6 +48,15 @@ def extract(
     composite of this module, or a tuple's scales are arguments of the composite and only the
     function was given.
     """
+    return extracted(composite, inherited, options)[1]
+
+
+def extracted(
+    composite: Any,
+    inherited: Optional[Callable[[Any], Optional[Parameters]]],
+    options: Optional[Options],
+) -> Tuple[Match, Any]:
+    """The match in the body of a composite, and its record; as extract()."""
     function = composite.op if isinstance(composite, relay.Call) else composite
     name = composite_name(function)
     if name is None:
@@ -71,7 +80,7 @@ def extract(
         if row.composite != name:
             continue
         try:
-            return recorded(row, function.body, arguments, setup)
+            return tried(row, function.body, arguments, setup)
         except Mismatch:
             continue
         except Refused as refused:

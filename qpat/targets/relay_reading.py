@@ -183,9 +183,9 @@ def field(expr: Any, index: int) -> Any:
     return expr.tuple_value
 
 
-def field_constants(expr: Any, arguments: Dict[Any, Any]) -> List[Any]:
-    """The fields of a tuple of constants. TVM hands these to the composite as arguments."""
-    return [constant(each, arguments) for each in fields(expr)]
+def fields_handed_over(expr: Any, arguments: Dict[Any, Any]) -> List[Any]:
+    """The fields of a tuple of scales or zero points. TVM hands these to the composite."""
+    return [arguments.get(each, each) for each in fields(expr)]
 
 
 def constant_value(expr: Any) -> Any:

@@ -69,6 +69,11 @@ class PatternWriter:
         lines += [f"{INDENT}{docstring(line)}".rstrip() for line in first[1:]]
         lines[-1] += '"""'
         lines += ["", f"{INDENT}pattern: ClassVar[str] = {string(self.pattern.name)}"]
+        names = [port.name for port in self.pattern.ports] + [name for name, _, _ in self.params]
+        renamed = {safe(name, ()): name for name in names if safe(name, ()) != name}
+        if renamed:
+            told = [f"{string(field)}: {string(name)}" for field, name in renamed.items()]
+            lines += bracketed("RENAMED: ClassVar[Dict[str, str]] = {", told, "}", 1)
         lines += [f"{INDENT}form: Optional[str]"]
         for port in self.pattern.ports:
             lines.append(f"{INDENT}{safe(port.name, ())}: {_port_annotation(port)}")

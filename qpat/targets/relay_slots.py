@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+from tvm import relay
 
 from qpat.targets.relay_reading import (
     Attributes,
@@ -19,13 +20,104 @@ from qpat.targets.relay_reading import (
 # ---- scales, zero points and axes ----------------------------------------------------
 
 
-def agreed(constants: Iterable[Any], what: str) -> Any:
+def agreed(constants: Iterable[Any], what: str, tensor: str) -> Any:
     """The value that all constants agree on; None if there are none."""
-    values = [scalar_or_vector(constant_value(each)) for each in constants]
+    exprs = list(constants)
+    if not all(isinstance(each, relay.Constant) for each in exprs):
+        raise Refused(f"the {what} of {tensor} is not constant")
+    values = [scalar_or_vector(constant_value(each)) for each in exprs]
     for other in values[1:]:
         if not same_value(values[0], other):
             raise Refused(f"two {what}s for one tensor: {values[0]} and {other}")
     return values[0] if values else None
+
+
+def handed_over(expr: Any, arguments: dict[Any, Any]) -> Any:
+    """What stands for a scale or zero point: TVM hands some over as arguments of the composite."""
+    return arguments.get(expr, expr)
+
+
+def wrong_numbers(scale: Any, zero_point: Any) -> str | None:
+    """Why two values can be no scale and zero point of any tensor; None where they can, or are not
+    known. A scale is a positive finite number or a vector of them, a zero point whole numbers."""
+    for what, values, kinds in (("scale", scale, "f"), ("zero point", zero_point, "iu")):
+        found = np.asarray(0 if values is None else values)
+        if values is None:
+            continue
+        if found.ndim > 1:
+            return "its scales or zero points are no vector"
+        if found.size == 0:
+            return "it has no scales or zero points at all"
+        if found.dtype.kind not in kinds:
+            return f"its {what} is of dtype {found.dtype}"
+    bad = first_of(scale, lambda each: not (np.isfinite(each) and each > 0))
+    if bad is not None:
+        return f"its scale is {bad}, which is no positive number"
+    if np.ndim(scale) and np.ndim(zero_point) and len(scale) != len(zero_point):
+        return f"it has {len(scale)} scales and {len(zero_point)} zero points"
+    return None
+
+
+def first_of(values: Any, is_meant: Callable[[Any], bool]) -> Any:
+    """The first of some numbers that is meant; None where none is."""
+    found = () if values is None else np.ravel(values)
+    return next((each for each in found if is_meant(each)), None)
+
+
+def outside(zero_point: Any, dtype: str) -> str | None:
+    """Why a zero point is none of an integer dtype, as `int8` or `uint4`."""
+    bits, is_signed = int(dtype.lstrip("uint")), dtype.startswith("int")
+    least = -(2 ** (bits - 1)) if is_signed else 0
+    bad = first_of(zero_point, lambda each: not least <= int(each) < least + 2**bits)
+    return None if bad is None else f"its zero point is {bad}, which is no {dtype}"
+
+
+def misplaced(
+    scale: Any, zero_point: Any, axis: int, shape: tuple[int | None, ...], spreads: bool
+) -> str | None:
+    """Why vectors do not fit the axis of a tensor. `spreads`: they may run over that axis and the
+    one behind it, as those of a depthwise convolution's weights do."""
+    if not 0 <= axis < len(shape):
+        return f"its axis is out of range for {len(shape)} dimensions"
+    lengths = {shape[axis]}
+    if spreads and None not in shape[axis : axis + 2]:
+        lengths.add(elements(shape[axis : axis + 2]))
+    for what, values in (("scales", scale), ("zero points", zero_point)):
+        if np.ndim(values) and None not in lengths and len(values) not in lengths:
+            return f"it has {len(values)} {what} for axis {axis} of size {shape[axis]}"
+    return None
+
+
+# How far an accumulator's scale may be from the product, relatively: some roundings to float32.
+ROUNDED = 2.0**-20
+
+
+def accumulates(
+    call: Any, total: Any, data: Any, weight: Any, axes: Callable[[], tuple[Any, Any]]
+) -> None:
+    """Wants the accumulator of a call to have the scale of the product of its operands' and a zero
+    point of 0: what is summed up has no other. `axes` are that of the accumulator's scales and that
+    of its channels."""
+    name = call.op.name
+    if total.zero_point is not None and np.any(np.asarray(total.zero_point) != 0):
+        raise Refused(f"the accumulator of {name} has zero point {total.zero_point}, not 0")
+    if total.scale is None or data.scale is None or weight.scale is None:
+        return
+    product = np.multiply(data.scale, weight.scale, dtype=np.float64)
+    stated = np.asarray(total.scale, dtype=np.float64)
+    if np.ndim(product) and np.ndim(stated) and np.shape(product) != np.shape(stated):
+        found = f"{np.size(stated)} scales, and its operands {np.size(product)}"
+        raise Refused(f"the accumulator of {name} has {found}")
+    off = np.ravel(np.abs(stated - product) > ROUNDED * product)
+    if np.any(off):
+        first = int(np.argmax(off))
+        one, other = (np.broadcast_to(each, off.shape)[first] for each in (stated, product))
+        said = f"has scale {one:.9g}, and the product of its operands' is {other:.9g}"
+        raise Refused(f"the accumulator of {name} {said}")
+    if np.ndim(stated):
+        axis, channels = axes()
+        if axis != channels:
+            raise Refused(f"the accumulator of {name} has scales along another axis than channels")
 
 
 def scalar_or_vector(value: Any) -> Any:
@@ -35,6 +127,14 @@ def scalar_or_vector(value: Any) -> Any:
 
 def same_value(first: Any, second: Any) -> bool:
     return np.shape(first) == np.shape(second) and bool(np.all(np.asarray(first) == second))
+
+
+def whole(zero_point: Any) -> Any:
+    """A zero point as whole numbers: nn.pad has one as a float."""
+    is_float = np.asarray(zero_point).dtype.kind == "f"
+    if not is_float or not np.all(np.mod(zero_point, 1) == 0):
+        return zero_point
+    return np.asarray(zero_point).astype(np.int64)[()]
 
 
 def in_dtype(zero_point: Any, dtype: str) -> Any:

@@ -17,7 +17,16 @@ from qpat.targets.relay_reading import (
     plain,
     shape_of,
 )
-from qpat.targets.relay_slots import agreed, in_dtype, same_value, scalar_or_vector
+from qpat.targets.relay_slots import (
+    agreed,
+    in_dtype,
+    misplaced,
+    outside,
+    same_value,
+    scalar_or_vector,
+    whole,
+    wrong_numbers,
+)
 
 # ---- records and matches: the same in every module qpat writes --------------------------
 
@@ -68,11 +77,20 @@ class Space:
     """A scale and a zero point that several values of a match share.
 
     Built from the constants that say so: the first binds, the others must be equal to it by value.
+    `of` says in a reason whose they are. Refused where they can be those of no tensor.
     """
 
-    def __init__(self, scale: Iterable[Any] = (), zero_point: Iterable[Any] = ()) -> None:
-        self.scale = agreed(scale, "scale")
-        self.zero_point = agreed(zero_point, "zero point")
+    def __init__(
+        self,
+        scale: Iterable[Any] = (),
+        zero_point: Iterable[Any] = (),
+        of: str = "a tensor",
+    ) -> None:
+        self.scale = agreed(scale, "scale", of)
+        self.zero_point = whole(agreed(zero_point, "zero point", of))
+        wrong = wrong_numbers(self.scale, self.zero_point)
+        if wrong is not None:
+            raise Refused(f"{of}: {wrong}")
         self.inherited_axis: Optional[int] = None
         self.is_disputed = False
 
@@ -83,9 +101,18 @@ class Space:
             setattr(self, slot, scalar_or_vector(np.asarray(value).astype(dtype)))
 
 
+def spaces(tensors: List[Any], scales: List[Any], zero_points: List[Any], of: str) -> List[Space]:
+    """The spaces of many tensors, whose scales and zero points stand in tuples."""
+    if not len(tensors) == len(scales) == len(zero_points):
+        counts = f"{len(scales)} scales and {len(zero_points)} zero points"
+        raise Refused(f"{of}: there are {counts} for {len(tensors)} tensors")
+    return [Space([scale], [zero], of) for scale, zero in zip(scales, zero_points)]
+
+
 class Value:
     """One named value of a match: its expression, its space, and how to find the axis of a vector,
-    the layout, and the calls that bound its range. `field`: one field of a call's tuple."""
+    the layout, and the calls that bound its range. `field`: one field of a call's tuple; `spreads`:
+    its scales may run over their axis and the one behind it."""
 
     def __init__(
         self,
@@ -95,6 +122,7 @@ class Value:
         layout: Optional[Callable[[], str]] = None,
         clips: Tuple[Any, ...] = (),
         field: Optional[int] = None,
+        spreads: bool = False,
     ) -> None:
         self.expr = expr
         self.space = space if space is not None else Space()
@@ -102,6 +130,7 @@ class Value:
         self._layout = layout
         self._clips = clips
         self._field = field
+        self._spreads = spreads
         self._range: Any = None
 
     @property
@@ -193,6 +222,20 @@ class Value:
         else:
             self.space.fill(slot, value)
 
+    def check(self, name: str) -> None:
+        """Refuses where the scale and the zero point cannot be those of this tensor."""
+        scale, zero_point = self.space.scale, self.space.zero_point
+        is_known = scale is not None or zero_point is not None
+        if not is_known or not isinstance(self._type, tvm.ir.TensorType):
+            return
+        wrong, axis = wrong_numbers(scale, zero_point), self.axis
+        if wrong is None and self.dtype.startswith(("int", "uint")):
+            wrong = outside(zero_point, self.dtype)
+        if wrong is None and axis is not None:
+            wrong = misplaced(scale, zero_point, axis, self.shape, self._spreads)
+        if wrong is not None:
+            raise Refused(f"{name}: {wrong}")
+
     def tensor(self, inputs: Dict[Any, int]) -> Tensor:
         dtype = self.dtype
         scale, zero_point, axis = self.space.scale, self.space.zero_point, self.axis
@@ -279,6 +322,12 @@ class Match:
             return tuple(each.tensor(self.inputs) for each in value)
         return None if value is None else value.tensor(self.inputs)
 
+    def check(self) -> None:
+        """Refuses where a tensor has a scale, a zero point or an axis that it cannot have."""
+        for name, value in self.values.items():
+            for each in value if isinstance(value, list) else [value]:
+                each.check(name)
+
     def inherit(self, value: Value) -> None:
         """Fills what the row leaves open from the analysis of the whole module.
 
@@ -290,6 +339,8 @@ class Match:
             return
         for slot in ("scale", "zero_point"):
             bound, inherited = getattr(space, slot), getattr(found, slot)
+            if isinstance(inherited, float) and slot == "scale":
+                inherited = np.float32(inherited)
             if bound is None:
                 setattr(space, slot, inherited)
             elif inherited is not None and not same_value(bound, inherited):
@@ -357,7 +408,10 @@ def tried(
             if inner is None or inner == set(match.inner):
                 inner = set(match.inner)
                 setup(match)
-                return match, row.record(match)
+                match.check()
+                record = row.record(match)
+                match.check()  # what was filled and inherited
+                return match, record
         except Refused as error:
             refused.append(error)
         except Exception as error:

