@@ -3,6 +3,7 @@
 compiled = qpat.compile_file("npu.qpat")          # needs no TVM
 result = qpat.partition("model.tflite", "npu.qpat")
 known = qpat.quantization("model.tflite")         # scale and zero point of every tensor
+merged = qpat.merge_composite(table)(module)      # MergeComposite in one pass, for any table
 """
 
 from __future__ import annotations
@@ -15,8 +16,17 @@ if TYPE_CHECKING:
     from qpat.diagnostics import Diagnostic, QpatError
     from qpat.relay.partition import partition
     from qpat.relay.quantization import quantization
+    from qpat.relay.single_pass.table import merge_composite
 
-__all__ = ["Compiled", "Diagnostic", "QpatError", "compile_file", "partition", "quantization"]
+__all__ = [
+    "Compiled",
+    "Diagnostic",
+    "QpatError",
+    "compile_file",
+    "merge_composite",
+    "partition",
+    "quantization",
+]
 
 
 _HOMES = {
@@ -24,6 +34,7 @@ _HOMES = {
     "Diagnostic": "qpat.diagnostics",
     "QpatError": "qpat.diagnostics",
     "compile_file": "qpat.compiler",
+    "merge_composite": "qpat.relay.single_pass.table",
     "partition": "qpat.relay.partition",
     "quantization": "qpat.relay.quantization",
 }
