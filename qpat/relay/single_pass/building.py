@@ -19,6 +19,9 @@ from qpat.relay.single_pass.reading import LEAVES, PARTITIONED, Graph
 
 Expr = Any
 
+# What a constructor gives an expression; the printer and comparisons want it in place of nothing.
+_UNPLACED = _ffi_node_api.NodeGetAttr(relay.Tuple([]), "virtual_device_")
+
 
 @dataclass(eq=False)
 class Builder:
@@ -127,7 +130,7 @@ class Builder:
             *("relay.Function", "params", parameters, "body", body),
             *("ret_type", result, "type_params", []),
             *("attrs", self._attributes(group.name, composite)),
-            *("virtual_device_", None, "span", None),
+            *("virtual_device_", _UNPLACED, "span", None),
             *("_checked_type_", tvm.ir.FuncType(types, result)),
         )
 
@@ -144,7 +147,7 @@ class Builder:
 def _call(function: Expr, operands: list[Expr], result: Any) -> Expr:
     return _ffi_node_api.MakeNode(
         *("relay.Call", "op", function, "args", operands, "attrs", None, "type_args", []),
-        *("virtual_device_", None, "span", None, "_checked_type_", result),
+        *("virtual_device_", _UNPLACED, "span", None, "_checked_type_", result),
     )
 
 
@@ -153,7 +156,7 @@ def _variable(name: str, its_type: Any) -> Expr:
     identity = _ffi_node_api.MakeNode("relay.Id", "name_hint", String(name))
     return _ffi_node_api.MakeNode(
         *("relay.Var", "vid", identity, "type_annotation", its_type),
-        *("virtual_device_", None, "span", None, "_checked_type_", its_type),
+        *("virtual_device_", _UNPLACED, "span", None, "_checked_type_", its_type),
     )
 
 
