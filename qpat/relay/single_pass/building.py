@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import tvm
 from tvm import relay
+from tvm.ir.tensor_type import _ffi_api as ir
 from tvm.relay.expr import _ffi_api as make
-from tvm.runtime import String, _ffi_node_api
+from tvm.runtime import String, _ffi_api, _ffi_node_api
 
 from qpat.relay.single_pass.groups import Group
 from qpat.relay.single_pass.reading import LEAVES, PARTITIONED, Graph
@@ -21,6 +21,9 @@ Expr = Any
 
 # What a constructor gives an expression; the printer and comparisons want it in place of nothing.
 _UNPLACED = _ffi_node_api.NodeGetAttr(relay.Tuple([]), "virtual_device_")
+# Arrays are made by TVM's function: a list that is passed is converted item by item in Python.
+_array = _ffi_api.Array
+_EMPTY = _array()
 
 
 @dataclass(eq=False)
@@ -103,7 +106,8 @@ class Builder:
             return _call(function, children, graph.type_of(node))
         kind = graph.kinds[node]
         if kind == "Call" and graph.operators[node] is None:
-            return make.CallWithFields(old, children[0], children[1:], None, None, None, None)
+            arguments = _array(*children[1:])
+            return make.CallWithFields(old, children[0], arguments, None, None, None, None)
         return _WITH_OPERANDS[kind](old, children)
 
     def _known(self, node: int) -> Expr:
@@ -115,7 +119,7 @@ class Builder:
         types = [graph.type_of(each) for each in group.inputs]
         for at, (each, its_type) in enumerate(zip(group.inputs, types, strict=True)):
             made[each] = _variable(f"FunctionVar_{group.number}_{at}", its_type)
-        parameters = list(made.values())
+        parameters = _array(*made.values())
         for node in group.inner:
             children = graph.children[node]
             if any(child in made for child in children):
@@ -128,10 +132,10 @@ class Builder:
         result = graph.type_of(group.root)
         return _ffi_node_api.MakeNode(
             *("relay.Function", "params", parameters, "body", body),
-            *("ret_type", result, "type_params", []),
+            *("ret_type", result, "type_params", _EMPTY),
             *("attrs", self._attributes(group.name, composite)),
             *("virtual_device_", _UNPLACED, "span", None),
-            *("_checked_type_", tvm.ir.FuncType(types, result)),
+            *("_checked_type_", ir.FuncType(_array(*types), result, _EMPTY, _EMPTY)),
         )
 
     def _attributes(self, name: str, composite: str) -> Any:
@@ -146,7 +150,8 @@ class Builder:
 
 def _call(function: Expr, operands: list[Expr], result: Any) -> Expr:
     return _ffi_node_api.MakeNode(
-        *("relay.Call", "op", function, "args", operands, "attrs", None, "type_args", []),
+        *("relay.Call", "op", function, "args", _array(*operands)),
+        *("attrs", None, "type_args", _EMPTY),
         *("virtual_device_", _UNPLACED, "span", None, "_checked_type_", result),
     )
 
@@ -162,8 +167,8 @@ def _variable(name: str, its_type: Any) -> Expr:
 
 # Of a node: it with other operands.
 _WITH_OPERANDS = {
-    "Call": lambda old, new: make.CallWithFields(old, None, new, None, None, None, None),
-    "Tuple": lambda old, new: make.TupleWithFields(old, new, None, None),
+    "Call": lambda old, new: make.CallWithFields(old, None, _array(*new), None, None, None, None),
+    "Tuple": lambda old, new: make.TupleWithFields(old, _array(*new), None, None),
     "TupleGetItem": lambda old, new: make.TupleGetItemWithFields(old, new[0], None, None, None),
     "Function": lambda old, new: relay.function.FunctionWithFields(old, None, new[0]),
 }

@@ -127,73 +127,80 @@ def read(function: Expr) -> Graph:
     return graph
 
 
+# What an expression is known by while it is read: its address, for each is kept alive.
+_Operands = list[tuple[int, Expr]]
+
+
 @dataclass(eq=False)
 class _Reader:
     graph: Graph = field(default_factory=Graph)
-    # By address: each expression is kept alive in `graph.exprs` or on the stack.
     numbers: dict[int, int] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
 
     def read(self, function: Expr) -> Graph:
         numbers = self.numbers
-        stack: list[tuple[Expr, str | None, list[Expr] | None]] = [(function, None, None)]
+        # Twice for each node: first without its operands, then below them with them.
+        stack: list[tuple[int, Expr, str | None, _Operands | None]]
+        stack = [(hash(function), function, None, None)]
         while stack:
-            expr, operator, operands = stack.pop()
-            if operands is not None:
-                self._add(expr, operator, operands)
-            elif hash(expr) not in numbers:
+            address, expr, operator, operands = stack.pop()
+            if address in numbers:
+                continue
+            if operands is None:
                 operator, operands = self._expand(expr)
-                stack.append((expr, operator, operands))
-                stack.extend(
-                    (operand, None, None)
-                    for operand in reversed(operands)
-                    if hash(operand) not in numbers
-                )
+                missing = [
+                    (below, operand, None, None)
+                    for below, operand in operands
+                    if below not in numbers
+                ]
+                if missing:
+                    stack.append((address, expr, operator, operands))
+                    missing.reverse()
+                    stack.extend(missing)
+                    continue
+            numbers[address] = self._add(expr, operator, operands)
         return self.graph
 
-    def _expand(self, expr: Expr) -> tuple[str | None, list[Expr]]:
+    def _expand(self, expr: Expr) -> tuple[str | None, _Operands]:
         """The operator that is called, and the operands."""
         kind = type(expr)
         if kind is relay.Call:
             callee = _ffi_node_api.NodeGetAttr(expr, "op")
             arguments = _items(expr, "args")
+            address = hash(callee)
             if type(callee) is Op:
-                return self._name(callee), arguments
+                return self._name(callee, address), arguments
             if type(callee) is relay.Function:
-                return None, [callee, *arguments]
+                return None, [(address, callee), *arguments]
             raise Unsupported(f"a call of a {type(callee).__name__}")
+        if kind in (relay.Constant, relay.Var):
+            return None, []
         if kind is relay.Tuple:
             return None, _items(expr, "fields")
-        if kind is relay.TupleGetItem:
-            return None, [_ffi_node_api.NodeGetAttr(expr, "tuple_value")]
-        if kind is relay.Function:
-            return None, [_ffi_node_api.NodeGetAttr(expr, "body")]
-        if kind in _KINDS:
-            return None, []
-        raise Unsupported(f"a {kind.__name__} in the module")
+        field_name = {relay.TupleGetItem: "tuple_value", relay.Function: "body"}.get(kind)
+        if field_name is None:
+            raise Unsupported(f"a {kind.__name__} in the module")
+        operand = _ffi_node_api.NodeGetAttr(expr, field_name)
+        return None, [(hash(operand), operand)]
 
-    def _name(self, operator: Expr) -> str:
-        address = hash(operator)
+    def _name(self, operator: Expr, address: int) -> str:
         name = self.names.get(address)
         if name is None:
             name = self.names[address] = str(operator.name)
         return name
 
-    def _add(self, expr: Expr, operator: str | None, operands: list[Expr]) -> None:
-        if hash(expr) in self.numbers:
-            return
-        graph = self.graph
+    def _add(self, expr: Expr, operator: str | None, operands: _Operands) -> int:
+        graph, numbers = self.graph, self.numbers
         number = len(graph.exprs)
         kind = _KINDS[type(expr)]
-        children = tuple([self.numbers[hash(operand)] for operand in operands])
-        self.numbers[hash(expr)] = number
+        children = tuple([numbers[address] for address, _ in operands])
         graph.exprs.append(expr)
         graph.kinds.append(kind)
         graph.operators.append(operator)
         graph.children.append(children)
         graph.users.append(set())
         if kind in LEAVES:
-            return
+            return number
         called = kind == "Call" and operator is None
         for position, child in enumerate(children):
             child_kind = graph.kinds[child]
@@ -206,12 +213,14 @@ class _Reader:
             raise Untyped
         if kind != "Function" and not called:
             graph.with_root.setdefault(operator or kind, []).append(number)
+        return number
 
 
-def _items(expr: Expr, name: str) -> list[Expr]:
+def _items(expr: Expr, name: str) -> _Operands:
     """The elements of an array that is a field of an expression."""
     array = _ffi_node_api.NodeGetAttr(expr, name)
-    return [_ffi_api.ArrayGetItem(array, at) for at in range(_ffi_api.ArraySize(array))]
+    items = [_ffi_api.ArrayGetItem(array, at) for at in range(_ffi_api.ArraySize(array))]
+    return [(hash(item), item) for item in items]
 
 
 def _partitioned(graph: Graph) -> set[int]:

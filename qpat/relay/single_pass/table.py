@@ -143,12 +143,10 @@ class _Application:
     def _closed(self) -> Module:
         """The module as it stands."""
         graph, builder = self._graph, self._builder
-        copy = shallow_copy(self._module)
         if graph is None or builder is None or not graph.functions:
-            return copy
-        variable = copy.get_global_var("main")
-        copy.update_func(variable, builder.expr(graph.root))
-        return copy
+            return shallow_copy(self._module)
+        variable = self._module.get_global_var("main")
+        return shallow_copy(self._module, {variable: builder.expr(graph.root)})
 
     def _leave_to_tvm(self, places: list[int], reason: str) -> None:
         rows = [self._rows[at] for at in places]
