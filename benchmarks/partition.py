@@ -56,9 +56,7 @@ def residual_network(calls: int) -> Any:
 
 
 def _convolution(value: Any, chance: Any) -> Any:
-    weights = relay.const(
-        chance.integers(-100, 100, (3, 3, _CHANNELS, _CHANNELS)).astype("int8")
-    )
+    weights = relay.const(chance.integers(-100, 100, (3, 3, _CHANNELS, _CHANNELS)).astype("int8"))
     scales = relay.const(np.full(_CHANNELS, 0.01, "float32"))
     result = relay.qnn.op.conv2d(
         value,

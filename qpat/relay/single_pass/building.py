@@ -44,9 +44,7 @@ class Builder:
         while stack:
             at = stack[-1]
             missing = [
-                child
-                for child in graph.children[at]
-                if child in graph.dirty and child not in built
+                child for child in graph.children[at] if child in graph.dirty and child not in built
             ]
             if missing:
                 stack.extend(missing)

@@ -13,7 +13,7 @@ from tvm.relay import dataflow_pattern as dfp
 from tvm.runtime import Object
 from tvm.tir import FloatImm, IntImm, StringImm
 
-from qpat.relay.single_pass.reading import Unsupported
+from qpat.relay.single_pass.reading import Unsupported, with_article
 
 Pattern = Any
 
@@ -108,7 +108,7 @@ def roots_of(pattern: Pattern) -> frozenset[str]:
     if kind == "TupleGetItem":
         return frozenset({"TupleGetItem"})
     if kind != "Call":
-        raise Unsupported(f"a {_said(pattern)} as the root of a pattern")
+        raise Unsupported(f"{_said(pattern)} as the root of a pattern")
     names = _Reader().callee(pattern.op).names
     # TVM takes (a * b) / c for a * (b / c), either way, where a pattern has both.
     if names & {"multiply", "divide"}:
@@ -141,7 +141,7 @@ class _Reader:
             return Form(key, kind, (self.form(pattern.pattern),), value=wanted)
         reader = getattr(self, f"_{kind}", None)
         if reader is None:
-            raise Unsupported(f"a {_said(pattern)}")
+            raise Unsupported(_said(pattern))
         form: Form = reader(pattern, key)
         return form
 
@@ -158,7 +158,7 @@ class _Reader:
     def _Expr(self, pattern: Pattern, key: int) -> Form:
         expr = pattern.expr
         if not isinstance(expr, (relay.Constant, Op)):
-            raise Unsupported(f"an expression that is a {type(expr).__name__}")
+            raise Unsupported(f"an expression that is {with_article(type(expr).__name__)}")
         return Form(key, "Expr", value=expr)
 
     def _Alt(self, pattern: Pattern, key: int) -> Form:
@@ -192,7 +192,7 @@ class _Reader:
             expr = pattern.expr
             if isinstance(expr, Op):
                 return Callee(key, frozenset({str(expr.name)}))
-        raise Unsupported(f"a call of a {_said(pattern)}")
+        raise Unsupported(f"a call of {_said(pattern)}")
 
 
 def _attributes(attrs: Any) -> tuple[Attribute, ...]:
@@ -210,11 +210,11 @@ def _attribute(name: str, value: Any) -> Attribute:
         return Attribute(name, "str", str(value), value)
     if isinstance(value, Object):
         return Attribute(name, "object", None, value)
-    raise Unsupported(f"an attribute `{name}` that is a {type(value).__name__}")
+    raise Unsupported(f"an attribute `{name}` that is {with_article(type(value).__name__)}")
 
 
 def _said(pattern: Pattern) -> str:
-    """What a pattern is called in a sentence: "dominator pattern"."""
+    """What a pattern is called in a sentence: "a dominator pattern"."""
     kind = type(pattern).__name__.removesuffix("Pattern")
     spaced = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in kind)
-    return f"{spaced.strip()} pattern"
+    return with_article(f"{spaced.strip()} pattern")

@@ -52,9 +52,7 @@ def form_groups(graph: Graph, compiled: Compiled, candidates: Sequence[int]) -> 
     return groups
 
 
-def _group(
-    graph: Graph, compiled: Compiled, root: int, captures: Captures, number: int
-) -> Group:
+def _group(graph: Graph, compiled: Compiled, root: int, captures: Captures, number: int) -> Group:
     inputs = _inputs(graph, compiled, captures)
     inner: list[int] = []
     words: list[str] = []

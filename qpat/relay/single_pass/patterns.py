@@ -383,9 +383,7 @@ class _Compiler:
         return match
 
 
-def _all(
-    matchers: list[Matcher], graph: Graph, nodes: tuple[int, ...], captures: Captures
-) -> bool:
+def _all(matchers: list[Matcher], graph: Graph, nodes: tuple[int, ...], captures: Captures) -> bool:
     if len(matchers) != len(nodes):
         return False
     for matcher, node in zip(matchers, nodes, strict=True):  # noqa: SIM110 - it is the inner loop

@@ -33,6 +33,11 @@ class Unsupported(Exception):
     """Something that is left to TVM's MergeComposite; the text says what."""
 
 
+def with_article(noun: str) -> str:
+    """ "a Let", "an If"."""
+    return f"an {noun}" if noun[0].lower() in "aeiou" else f"a {noun}"
+
+
 class Untyped(Exception):
     """A node has no type: InferType has not run."""
 
@@ -75,9 +80,7 @@ class Graph:
         """The checked type of a node; a composite has that of what it takes the place of."""
         known = self.types.get(node)
         if known is None:
-            known = self.types[node] = _ffi_node_api.NodeGetAttr(
-                self.exprs[node], "_checked_type_"
-            )
+            known = self.types[node] = _ffi_node_api.NodeGetAttr(self.exprs[node], "_checked_type_")
         return known
 
     def attrs_of(self, node: int) -> Any:
@@ -172,14 +175,14 @@ class _Reader:
                 return self._name(callee, address), arguments
             if type(callee) is relay.Function:
                 return None, [(address, callee), *arguments]
-            raise Unsupported(f"a call of a {type(callee).__name__}")
+            raise Unsupported(f"a call of {with_article(type(callee).__name__)}")
         if kind in (relay.Constant, relay.Var):
             return None, []
         if kind is relay.Tuple:
             return None, _items(expr, "fields")
         field_name = {relay.TupleGetItem: "tuple_value", relay.Function: "body"}.get(kind)
         if field_name is None:
-            raise Unsupported(f"a {kind.__name__} in the module")
+            raise Unsupported(f"{with_article(kind.__name__)} in the module")
         operand = _ffi_node_api.NodeGetAttr(expr, field_name)
         return None, [(hash(operand), operand)]
 

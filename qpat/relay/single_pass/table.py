@@ -16,7 +16,7 @@ from qpat.relay.single_pass.building import Builder
 from qpat.relay.single_pass.forms import roots_of
 from qpat.relay.single_pass.groups import form_groups
 from qpat.relay.single_pass.patterns import compiled
-from qpat.relay.single_pass.reading import Graph, Unsupported, Untyped, read
+from qpat.relay.single_pass.reading import Graph, Unsupported, Untyped, read, with_article
 
 Module = Any
 Check = Callable[[Any], Any]
@@ -93,9 +93,9 @@ def _row(at: int, row: Sequence[Any]) -> Row:
         raise TypeError(f"row {at} of the table is no (name, pattern) or (name, pattern, check)")
     name, pattern, *check = row
     if not isinstance(name, str):
-        raise TypeError(f"the name in row {at} of the table is a {type(name).__name__}")
+        raise TypeError(f"the name in row {at} of the table is {_kind(name)}")
     if not isinstance(pattern, DFPattern):
-        raise TypeError(f"the pattern of {name} is no DFPattern but a {type(pattern).__name__}")
+        raise TypeError(f"the pattern of {name} is no DFPattern but {_kind(pattern)}")
     if check and not callable(check[0]):
         raise TypeError(f"the check of {name} cannot be called")
     return Row(str(name), pattern, *check)
@@ -178,13 +178,13 @@ class _Application:
 def _main(module: Module) -> Any:
     """The function of a module that has just one, `main`. Raises Unsupported."""
     if not isinstance(module, IRModule):
-        raise TypeError(f"this is no IRModule but a {type(module).__name__}")
+        raise TypeError(f"this is no IRModule but {_kind(module)}")
     names = [str(variable.name_hint) for variable in module.get_global_vars()]
     if names != ["main"]:
         raise Unsupported("the module has functions other than `main`")
     main = module["main"]
     if not isinstance(main, relay.Function):
-        raise Unsupported(f"`main` is a {type(main).__name__}")
+        raise Unsupported(f"`main` is {_kind(main)}")
     attrs = main.attrs
     if attrs is not None and any(key in attrs.keys() for key in _SKIPPED):
         raise Unsupported("`main` is marked to be passed by")
@@ -197,9 +197,7 @@ def _candidates(graph: Graph, roots: frozenset[str]) -> list[int]:
         node
         for root in roots
         for node in graph.with_root.get(root, ())
-        if node not in graph.dead
-        and node not in graph.functions
-        and node not in graph.partitioned
+        if node not in graph.dead and node not in graph.functions and node not in graph.partitioned
     ]
 
 
@@ -209,4 +207,8 @@ def _accepts(row: Row, builder: Builder, root: int) -> bool:
     answer = row.check(builder.expr(root))
     if isinstance(answer, (bool, int)) or type(answer).__name__ == "bool_":
         return bool(answer)
-    raise TypeError(f"the check of {row.name} returned no bool but a {type(answer).__name__}")
+    raise TypeError(f"the check of {row.name} returned no bool but {_kind(answer)}")
+
+
+def _kind(value: Any) -> str:
+    return with_article(type(value).__name__)
