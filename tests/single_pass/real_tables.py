@@ -39,7 +39,7 @@ def table(name: str) -> Any:
 
 
 def effective_padding(conv2d: Any, pad: Any) -> list[int]:
-    """The padding of a convolution in NHWC and of the nn.pad before it: top, left, bottom, right."""
+    """The padding of a convolution in NHWC with an nn.pad: top, left, bottom, right."""
     (_, (top, bottom), (left, right), _) = pad.attrs.pad_width
     sides = zip((top, left, bottom, right), conv2d.attrs.padding, strict=True)
     return [int(outer) + int(inner) for outer, inner in sides]

@@ -196,7 +196,7 @@ class _Reader:
 
 
 def _attributes(attrs: Any) -> tuple[Attribute, ...]:
-    return tuple([_attribute(str(name), attrs[name]) for name in attrs.keys()])
+    return tuple([_attribute(str(name), attrs[name]) for name in list(attrs.keys())])
 
 
 def _attribute(name: str, value: Any) -> Attribute:

@@ -301,11 +301,9 @@ class _Compiler:
 
     def _callee(self, callee: Callee) -> CalleeMatcher:
         key, names = callee.key, callee.names
-        below, stack = [callee], [callee]
-        while stack:
-            sides = stack.pop().sides
-            below.extend(sides)
-            stack.extend(sides)
+        below = [callee]
+        for each in below:
+            below.extend(each.sides)
         # One name is one operator, however often it is met.
         if not any(each.key in self.met_twice and len(each.names) > 1 for each in below):
             return lambda operator, captures: operator in names
@@ -386,7 +384,7 @@ class _Compiler:
 def _all(matchers: list[Matcher], graph: Graph, nodes: tuple[int, ...], captures: Captures) -> bool:
     if len(matchers) != len(nodes):
         return False
-    for matcher, node in zip(matchers, nodes, strict=True):  # noqa: SIM110 - it is the inner loop
+    for matcher, node in zip(matchers, nodes, strict=True):
         if not matcher(graph, node, captures):
             return False
     return True

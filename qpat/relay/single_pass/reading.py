@@ -233,7 +233,7 @@ def _partitioned(graph: Graph) -> set[int]:
         if kind != "Function":
             continue
         attrs = graph.attrs_of(number)
-        if attrs is None or PARTITIONED not in attrs.keys():
+        if attrs is None or PARTITIONED not in set(attrs.keys()):
             continue
         stack = list(graph.children[number])
         while stack:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import tvm
 from tvm import relay
 from tvm.ir import IRModule
 from tvm.relay.dataflow_pattern import DFPattern
@@ -22,7 +21,7 @@ Module = Any
 Check = Callable[[Any], Any]
 
 # A function with one of these is passed by by every pass of Relay.
-_SKIPPED = ("Compiler", "SkipOptimization")
+_SKIPPED = frozenset({"Compiler", "SkipOptimization"})
 
 
 @dataclass(frozen=True)
@@ -186,7 +185,7 @@ def _main(module: Module) -> Any:
     if not isinstance(main, relay.Function):
         raise Unsupported(f"`main` is {_kind(main)}")
     attrs = main.attrs
-    if attrs is not None and any(key in attrs.keys() for key in _SKIPPED):
+    if attrs is not None and _SKIPPED.intersection(attrs.keys()):
         raise Unsupported("`main` is marked to be passed by")
     return main
 
