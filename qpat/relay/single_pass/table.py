@@ -61,7 +61,9 @@ class MergeComposite:
 
     def __call__(self, module: Module) -> Module:
         """A module structurally equal to, and with the same text as, that of
-        `relay.transform.MergeComposite(table)(module)`. The given one is not changed.
+        `relay.transform.MergeComposite(table)(module)`. (Behind the text, in the JSON of constants,
+        an object may stand once that is there twice: InferType copies it.) The given module is not
+        changed.
 
         Types are taken to be those of the nodes, as InferType left them; a module without them is
         given them first. What a check raises is raised.
