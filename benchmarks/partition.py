@@ -38,13 +38,13 @@ LEAST_RATIO = {"ethos-u, no checks": 100.0, "ethos-u": 25.0}
 MOST_INFER_TYPES = 0.5
 MOST_GROWTH = 4.6
 _CHANNELS = 16
-# Calls in a block: twice pad-free convolution, bias, requantize; then an addition.
+# Two convolutions with bias and requantize, an addition and a pooling.
 _CALLS_IN_BLOCK = 8
 
 
 def residual_network(calls: int) -> Any:
-    """A typed module of about so many calls: blocks of two int8 convolutions, with bias,
-    requantize and clip, and a residual addition, as TFLite's frontend writes them."""
+    """A typed module of about so many calls: blocks of two int8 convolutions with bias and
+    requantize, a residual addition and a pooling, as TFLite's frontend writes them."""
     x = relay.var("x", shape=(1, 8, 8, _CHANNELS), dtype="int8")
     chance = np.random.default_rng(0)
     value = x
