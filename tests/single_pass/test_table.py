@@ -216,23 +216,56 @@ def test_any_operands() -> None:
     assert same_as_tvm([("any", dfp.CallPattern(is_op("exp"), None))], typed(chain("exp"))) == 1
 
 
-@pytest.mark.parametrize(
-    ("wanted", "taken"),
-    [
-        ({"axis": 1}, False),
-        ({"axis": 1.0}, False),
-        ({"axis": [1]}, True),
-        ({"keepdims": True}, True),
-        ({"keepdims": 1}, True),
-        ({"keepdims": 1, "exclude": 1}, False),
-        ({"other": 1}, False),
-    ],
+def test_function_that_is_called_twice_stays_one() -> None:
+    argument = x("a")
+    inner = relay.Function([argument], relay.abs(relay.exp(argument)))
+    value = relay.add(relay.Call(inner, [x()]), relay.Call(inner, [relay.exp(x())]))
+    assert same_as_tvm([("both", is_op("abs")(unary("exp"))), ("exp", unary("exp"))], typed(value))
+
+
+# ---- attributes ----------------------------------------------------------------------------------
+
+SHAPED = relay.var("x", shape=(1, 4, 4, 4))
+CALLS = {
+    "sum": relay.sum(SHAPED, axis=1, keepdims=True),
+    "nn.conv2d": relay.nn.conv2d(SHAPED, relay.var("w", shape=(4, 4, 1, 1)), channels=4),
+    "nn.pad": relay.nn.pad(SHAPED, ((0, 0), (0, 0), (1, 1), (1, 1))),
+    "clip": relay.clip(SHAPED, 0.0, 6.0),
+    "cast": relay.cast(SHAPED, "int8"),
+    "squeeze": relay.squeeze(SHAPED, axis=[0]),
+    "nn.softmax": relay.nn.softmax(SHAPED, axis=-1),
+}
+# As they may be written in a table, and as they come from the attributes of another call.
+VALUES: tuple[Any, ...] = (
+    *(0, 1, 4, -1, True, False, 0.0, 6.0, "", "int8", "float32", "NCHW", "constant", "None"),
+    *([1], [0], [1, 1], (0, 0), [1.0], [[0, 0], [0, 0], [1, 1], [1, 1]], ["int8"]),
+    *(tvm.tir.IntImm("int64", 1), tvm.tir.IntImm("int32", 4), tvm.tir.IntImm("bool", 1)),
+    *(tvm.tir.FloatImm("float64", 6.0), tvm.tir.StringImm("NCHW"), tvm.runtime.String("int8")),
+    *(tvm.tir.IntImm("int32", 1), tvm.runtime.convert([tvm.tir.IntImm("int64", 1)])),
 )
-def test_attributes_are_compared_as_tvm_does(wanted: dict[str, Any], taken: bool) -> None:
-    """An axis of `sum` is an array of integers, whose type a plain integer does not have."""
-    value = relay.sum(relay.var("x", shape=(2, 4)), axis=1, keepdims=True)
-    table = [("sum", is_op("sum")(wildcard()).has_attr(wanted))]
-    assert same_as_tvm(table, typed(value)) == int(taken)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_attributes_are_compared_as_tvm_does(name: str) -> None:
+    call = CALLS[name]
+    module = typed(call)
+    operands = [wildcard() for _ in call.args]
+    taken = refused = 0
+    for key in (*(str(key) for key in call.attrs.keys()), "absent"):
+        for value in VALUES:
+            pattern = is_op(name)(*operands).has_attr({key: value})
+            table = [("row", pattern)]
+            try:
+                expected = relay.transform.MergeComposite(table)(module)
+            except tvm.TVMError:
+                # Of an attribute that is null, and of one that is a dtype and meets something else.
+                assert not composites(qpat.merge_composite(table)(module))
+                continue
+            merged = qpat.merge_composite(table)(module)
+            assert composites(merged) == composites(expected), (key, value)
+            taken += composites(merged)
+            refused += not composites(merged)
+    assert taken and refused
 
 
 # ---- checks --------------------------------------------------------------------------------------

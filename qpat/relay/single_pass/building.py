@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tvm import relay
-from tvm.ir.tensor_type import _ffi_api as ir
-from tvm.relay.expr import _ffi_api as make
+from tvm.ir import _ffi_api as ir
+from tvm.relay import _ffi_api as make
 from tvm.runtime import String, _ffi_api, _ffi_node_api
 
 from qpat.relay.single_pass.groups import Group
