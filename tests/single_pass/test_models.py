@@ -45,7 +45,7 @@ def test_checks_of_ethos_u(name: str, model: Callable[[str], Any], tables: dict[
 
 @pytest.mark.parametrize("simplified", [False, True])
 def test_float_network(simplified: bool, tables: dict[str, Any]) -> None:
-    module, params = testing.resnet.get_workload(num_layers=18, image_shape=(3, 32, 32))
+    module, params = testing.resnet.get_workload(num_layers=8, image_shape=(3, 28, 28))
     module = prepare(module, params)
     if simplified:
         passes = [relay.transform.SimplifyInference(), relay.transform.FoldConstant()]

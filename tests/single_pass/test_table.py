@@ -13,6 +13,7 @@ from tvm.relay import dataflow_pattern as dfp
 from tvm.relay.dataflow_pattern import is_constant, is_op, is_tuple, is_var, wildcard
 
 import qpat
+from qpat.relay.graph import post_order
 from tests.single_pass.oracle import composites, must_be_equal, same_as_tvm
 
 Expr = Any
@@ -221,6 +222,26 @@ def test_function_that_is_called_twice_stays_one() -> None:
     inner = relay.Function([argument], relay.abs(relay.exp(argument)))
     value = relay.add(relay.Call(inner, [x()]), relay.Call(inner, [relay.exp(x())]))
     assert same_as_tvm([("both", is_op("abs")(unary("exp"))), ("exp", unary("exp"))], typed(value))
+
+
+def test_row_that_turns_operands_round_changes_the_order_of_the_next() -> None:
+    """TVM goes through the module from its end, and the operands of a composite are in the order
+    of its parameters: that of the pattern."""
+    value = relay.add(relay.abs(x()), relay.exp(relay.abs(x("y"))))
+    turned = is_op("add")(unary("exp"), wildcard())
+    module = typed(value)
+    assert same_as_tvm([("turned", turned), ("abs", unary("abs"))], module) == 3
+    merged = qpat.merge_composite([("turned", turned), ("abs", unary("abs"))])(module)
+    unturned = qpat.merge_composite([("abs", unary("abs"))])(module)
+    assert [first_parameter(merged, name) for name in "xy"] == ["0", "1"]
+    assert [first_parameter(unturned, name) for name in "xy"] == ["1", "0"]
+
+
+def first_parameter(module: Any, name: str) -> str:
+    """The number of the match in the parameter of the composite that is called with a variable."""
+    calls = [each for each in post_order(module["main"]) if isinstance(each, relay.Call)]
+    [call] = [each for each in calls if getattr(each.args[0], "name_hint", "") == name]
+    return str(call.op.params[0].name_hint).split("_")[1]
 
 
 # ---- attributes ----------------------------------------------------------------------------------
