@@ -244,6 +244,24 @@ def first_parameter(module: Any, name: str) -> str:
     return str(call.op.params[0].name_hint).split("_")[1]
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_quotient_of_a_product_is_taken_for_a_product_with_a_quotient(turned: bool) -> None:
+    """Both factors are tried below; what the first try has bound is forgotten."""
+    a, b, c = x("a"), x("b"), x("c")
+    quotient = relay.divide(b, c)
+    value = relay.multiply(quotient, a) if turned else relay.multiply(a, quotient)
+    product = is_op("multiply")(wildcard(), is_var("b"))
+    assert same_as_tvm([("row", is_op("divide")(product, is_var("c")))], typed(value)) == 1
+    product = is_op("multiply")(is_var("b"), wildcard())
+    assert same_as_tvm([("row", is_op("divide")(product, is_var("c")))], typed(value)) == 1
+    back = relay.divide(relay.multiply(a, b), c)
+    quotient_pattern = is_op("divide")(is_var("b"), wildcard())
+    table = [("row", is_op("multiply")(is_var("a"), quotient_pattern))]
+    same_as_tvm(table, typed(back))
+    table = [("row", is_op("multiply")(quotient_pattern, is_var("a")))]
+    same_as_tvm(table, typed(back))
+
+
 # ---- attributes ----------------------------------------------------------------------------------
 
 SHAPED = relay.var("x", shape=(1, 4, 4, 4))
@@ -272,7 +290,7 @@ def test_attributes_are_compared_as_tvm_does(name: str) -> None:
     module = typed(call)
     operands = [wildcard() for _ in call.args]
     taken = refused = 0
-    for key in (*(str(key) for key in call.attrs.keys()), "absent"):
+    for key in (*map(str, list(call.attrs.keys())), "absent"):
         for value in VALUES:
             pattern = is_op(name)(*operands).has_attr({key: value})
             table = [("row", pattern)]
