@@ -63,7 +63,8 @@ class Builder:
         graph.children[root] = group.inputs
         graph.forget_order()
         for each in group.inputs:
-            graph.users[each].add(root)
+            if graph.kinds[each] not in LEAVES:
+                graph.users[each].add(root)
         self._release(root, set(before).difference(group.inputs))
         self._touch(root)
 

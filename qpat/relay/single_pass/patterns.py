@@ -15,9 +15,9 @@ from functools import lru_cache
 from typing import Any
 
 import tvm
-from tvm.runtime import Object, _ffi_node_api
 
-from qpat.relay.single_pass.forms import Attribute, Callee, Form, read_form
+from qpat.relay.single_pass.attributes import has
+from qpat.relay.single_pass.forms import Callee, Form, read_form
 from qpat.relay.single_pass.reading import Graph
 
 # What patterns have matched so far, by their key: the number of a node, or an operator's name.
@@ -25,7 +25,6 @@ Captures = dict[int, Any]
 Matcher = Callable[[Graph, int, Captures], bool]
 CalleeMatcher = Callable[[str, Captures], bool]
 
-_ABSENT = object()
 _COMMUTATIVE = frozenset({"add", "multiply"})
 _REGROUPED = frozenset({"multiply", "divide"})
 # The key of a form that stands for no pattern object.
@@ -55,7 +54,8 @@ class Compiled:
 # Tables are made anew by each call of a `pattern_table()`; what is no longer used goes.
 @lru_cache(maxsize=2048)
 def compiled(pattern: Any) -> Compiled:
-    """A DataflowPattern as a matcher. Raises Unsupported where it uses what is left to TVM."""
+    """A DataflowPattern as a matcher. It must stay as it is: a wildcard can be redirected later, and
+    that is not seen. Raises Unsupported where it uses what is left to TVM."""
     form = read_form(pattern)
     forms = _post_order(form)
     leaves = tuple(
@@ -223,7 +223,7 @@ class _Compiler:
         def match(graph: Graph, node: int, captures: Captures) -> bool:
             if graph.kinds[node] != "Call" or not inner(graph, node, captures):
                 return False
-            return all(_has(graph, node, attribute) for attribute in wanted)
+            return all(has(graph, node, attribute) for attribute in wanted)
 
         return match
 
@@ -388,42 +388,3 @@ def _all(matchers: list[Matcher], graph: Graph, nodes: tuple[int, ...], captures
         if not matcher(graph, node, captures):
             return False
     return True
-
-
-# ---- attributes ----------------------------------------------------------------------------------
-
-
-def _has(graph: Graph, node: int, wanted: Attribute) -> bool:
-    """Whether a call has an attribute: TVM compares C++ values with their boxes, by kind."""
-    found = _found(graph, node, wanted.name)
-    if found is _ABSENT or found is None:
-        return False
-    if isinstance(found, str):
-        return wanted.kind == "str" and str(found) == wanted.value
-    if isinstance(found, Object):
-        equal = tvm.ir.structural_equal
-        return bool(equal(wanted.original, found, map_free_vars=True))
-    if isinstance(found, float):
-        return wanted.kind == "float" and found == wanted.value
-    return wanted.kind == "int" and found == wanted.value
-
-
-def _found(graph: Graph, node: int, name: str) -> Any:
-    # What is called there now has no attributes.
-    if node in graph.functions:
-        return _ABSENT
-    key = (node, name)
-    known = graph.attributes.get(key, graph)
-    if known is graph:
-        known = graph.attributes[key] = _read_attribute(graph, node, name)
-    return known
-
-
-def _read_attribute(graph: Graph, node: int, name: str) -> Any:
-    attrs = graph.attrs_of(node)
-    if attrs is None:
-        return _ABSENT
-    try:
-        return _ffi_node_api.NodeGetAttr(attrs, name)
-    except AttributeError:
-        return _ABSENT

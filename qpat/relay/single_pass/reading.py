@@ -118,7 +118,6 @@ class Graph:
                     for child in reversed(self.children[node])
                     if self.kinds[child] not in LEAVES
                 )
-            # A node that waits further down in the stack is met first here: that is its place.
         return places
 
 
