@@ -39,7 +39,8 @@ test: environment ## Run all tests, also on TVM 0.9 (PYTEST_ARGS='-k name' for s
 fuzz: environment ## Random texts, trees, patterns and graphs for as long as it takes (EXAMPLES=5000)
 	QPAT_FUZZ_EXAMPLES=$(EXAMPLES) $(PYTHON) -m pytest tests/semantics/test_fuzz.py \
 		tests/semantics/test_fuzz_trees.py tests/targets/test_against_tvm_matcher.py \
-		tests/relay/test_quantization_random.py tests/relay/test_quantization_per_channel.py
+		tests/relay/test_quantization_random.py tests/relay/test_quantization_per_channel.py \
+		tests/single_pass/test_random.py
 
 verify: environment ## Hold the library's meanings against TVM, at length (SAMPLES=100 INPUTS=256)
 	$(QPAT) verify patterns/tflite.qpat --samples $(SAMPLES) --inputs $(INPUTS)
@@ -64,8 +65,9 @@ op-table: environment ## Write the table of Relay operators anew, from TVM
 findings: environment ## Write docs/findings.md anew, from the pages on findings
 	$(PYTHON) tools/list_findings.py
 
-benchmark: environment ## Measure how long `qpat check` takes to start and to end
+benchmark: environment ## Measure `qpat check` as a process, and qpat.merge_composite beside TVM (minutes)
 	$(PYTHON) benchmarks/startup.py
+	$(PYTHON) benchmarks/partition.py
 
 clean: ## Remove what was built and every cache, but not the environments
 	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -4,6 +4,7 @@ compiled = qpat.compile_file("npu.qpat")          # needs no TVM
 result = qpat.partition("model.tflite", "npu.qpat")
 known = qpat.quantization("model.tflite")         # scale and zero point of every tensor
 plain = qpat.canonicalize(result)                 # dequantize, real operator, quantize
+merged = qpat.merge_composite(table)(module)      # MergeComposite in one pass, for any table
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from qpat.relay.canonical import canonicalize
     from qpat.relay.partition import partition
     from qpat.relay.quantization import quantization
+    from qpat.relay.single_pass.table import merge_composite
 
 __all__ = [
     "Compiled",
@@ -24,6 +26,7 @@ __all__ = [
     "QpatError",
     "canonicalize",
     "compile_file",
+    "merge_composite",
     "partition",
     "quantization",
 ]
@@ -35,6 +38,7 @@ _HOMES = {
     "QpatError": "qpat.diagnostics",
     "canonicalize": "qpat.relay.canonical",
     "compile_file": "qpat.compiler",
+    "merge_composite": "qpat.relay.single_pass.table",
     "partition": "qpat.relay.partition",
     "quantization": "qpat.relay.quantization",
 }

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from benchmarks import partition
 from benchmarks.startup import LIMIT, PATTERNS, hundred_patterns
 from qpat.compiler import check_source
 from qpat.diagnostics import render_all
+from qpat.relay.graph import post_order
 from qpat.source import Source
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,3 +41,44 @@ def test_figures_are_printed_and_written(tmp_path: Path) -> None:
     assert figures["ratio"] == (spent["check"] - spent["parse"]) / spent["import_lark"]
     assert done.returncode == (figures["ratio"] > LIMIT)
     assert f"{figures['ratio']:.2f}, at most 3" in done.stdout.splitlines()[-2]
+
+
+def test_network_has_the_calls_it_is_asked_for() -> None:
+    for calls in (40, 160):
+        function = partition.residual_network(calls)["main"]
+        found = [each for each in post_order(function) if type(each).__name__ == "Call"]
+        assert len(found) == calls
+
+
+def test_merge_composite_is_measured_beside_tvm(tmp_path: Path) -> None:
+    arguments = ["--calls", "16", "--runs", "1", "--json", "figures.json"]
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks/partition.py", *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    composites = {record["table"]: record["composites"] for record in figures["records"]}
+    assert composites["ethos-u, no checks"] == composites["tflite.qpat"] == 8
+    assert all(record["tvm"] > record["qpat"] > 0 for record in figures["records"])
+    # Nothing is said of modules of another size than the limits are of.
+    assert figures["limits"] == []
+    for record in figures["records"]:
+        assert partition.line(record) in done.stdout
+
+
+def test_limits_are_judged() -> None:
+    small = {"table": "ethos-u, no checks", "calls": 1280, "tvm": 9.0, "qpat": 0.1}
+    large = {**small, "calls": 5120, "tvm": None, "qpat": 0.47}
+    judged = partition.judge([{**small, "infer_type": 0.19}, {**large, "infer_type": 1.0}])
+    assert [(figure, kept) for _, figure, _, kept in judged] == [
+        (pytest.approx(90), False),
+        (pytest.approx(0.526, abs=0.001), False),
+        (pytest.approx(4.7), False),
+    ]
+    faster = {**small, "qpat": 0.08, "infer_type": 0.2}
+    judged = partition.judge([faster, {**large, "qpat": 0.33, "infer_type": 1.0}])
+    assert [kept for *_, kept in judged] == [True, True, True]

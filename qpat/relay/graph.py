@@ -5,7 +5,7 @@ TVM's own `relay.analysis.post_order_visit` overflows the C stack at some 50,000
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 Expr = Any
@@ -50,15 +50,16 @@ def rewrite(expr: Expr, change: Change) -> Expr:
     return made[expr]
 
 
-def shallow_copy(module: Any) -> Any:
-    """A module with the same functions, type definitions and attributes, for passes that mutate.
+def shallow_copy(module: Any, functions: Mapping[Any, Expr] | None = None) -> Any:
+    """A module with the same functions, type definitions and attributes, for passes that mutate;
+    with other `functions`, by their global variables, where they are given.
 
     Adding, removing or updating a function of the copy leaves the given module alone.
     """
     import tvm
 
     # Made of the same global variables: calls refer to them.
-    copy = tvm.IRModule(module.functions, module.type_definitions)
+    copy = tvm.IRModule(functions or module.functions, module.type_definitions)
     for key, value in module.attrs.items() if module.attrs is not None else ():
         # TVM takes no plain values here, and gives plain values to who reads them.
         copy = copy.with_attr(key, tvm.runtime.convert(value))

@@ -23,6 +23,7 @@ from qpat.relay.parameters import dtypes_of, is_integer
 from qpat.relay.prepare import prepare
 from qpat.relay.quantization import Conflict, Quantization, analysed
 from qpat.relay.serialize import partition_json
+from qpat.relay.single_pass.table import merge_composite
 from qpat.targets.relay_reading import operands_of
 
 Progress = Callable[[str], None]
@@ -153,15 +154,15 @@ def partition(
 
 
 def _merged(generated: ModuleType, prepared: Any, options: Mapping[str, Any]) -> Any:
-    """The module with composites. MergeComposite takes one row after another anyway, so a row that
-    asks for inherited parameters is given those of the module as it stands before it."""
+    """The module with composites. They are made one row after another, so a row that asks for
+    inherited parameters is given those of the module as it stands before it."""
     module = shallow_copy(prepared)
     for ask, rows in groupby(_present(generated, prepared), key=lambda entry: entry[1].inherits):
         for segment in ([each] for each in rows) if ask else [list(rows)]:
             known = analysed(module).of if ask else _nothing_known
             table = generated.pattern_table(inherited=known, **options)
             entries = [table[number] for number, _ in segment]
-            module = relay.transform.MergeComposite(entries)(module)
+            module = merge_composite(entries)(module)
     return module
 
 
@@ -180,7 +181,7 @@ def _nothing_known(expr: Any) -> None:
 
 def _present(generated: ModuleType, module: Any) -> Iterator[tuple[int, Any]]:
     """The rows by number, less those that need an operator the module does not have: they cannot
-    match, and MergeComposite walks and types the whole module for every row it is given."""
+    match, and for one that asks for inherited parameters the whole module is analysed."""
     calls = _calls(module)
     present = {call.op.name for call in calls if isinstance(call.op, tvm.ir.Op)}
     for number, row in enumerate(generated.ROWS):
