@@ -50,7 +50,7 @@ def wrong_numbers(scale: Any, zero_point: Any) -> str | None:
             return "it has no scales or zero points at all"
         if found.dtype.kind not in kinds:
             return f"its {what} is of dtype {found.dtype}"
-    bad = first_of(scale, lambda each: not (np.isfinite(each) and each > 0))
+    bad = first_of(scale, lambda each: ~(np.isfinite(each) & (each > 0)))
     if bad is not None:
         return f"its scale is {bad}, which is no positive number"
     if np.ndim(scale) and np.ndim(zero_point) and len(scale) != len(zero_point):
@@ -59,16 +59,20 @@ def wrong_numbers(scale: Any, zero_point: Any) -> str | None:
 
 
 def first_of(values: Any, is_meant: Callable[[Any], bool]) -> Any:
-    """The first of some numbers that is meant; None where none is."""
-    found = () if values is None else np.ravel(values)
-    return next((each for each in found if is_meant(each)), None)
+    """The first of some numbers that is meant, as told for all at once; None where none is."""
+    if values is None:
+        return None
+    found = np.ravel(values)
+    meant = found[is_meant(found)]
+    return meant[0] if meant.size else None
 
 
 def outside(zero_point: Any, dtype: str) -> str | None:
     """Why a zero point is none of an integer dtype, as `int8` or `uint4`."""
     bits, is_signed = int(dtype.lstrip("uint")), dtype.startswith("int")
     least = -(2 ** (bits - 1)) if is_signed else 0
-    bad = first_of(zero_point, lambda each: not least <= int(each) < least + 2**bits)
+    most = least + 2**bits - 1
+    bad = first_of(zero_point, lambda each: (each < least) | (each > most))
     return None if bad is None else f"its zero point is {bad}, which is no {dtype}"
 
 

@@ -93,12 +93,14 @@ class Space:
             raise Refused(f"{of}: {wrong}")
         self.inherited_axis: Optional[int] = None
         self.is_disputed = False
+        self.is_filled = False
 
     def fill(self, slot: str, value: Any) -> None:
         """Sets a slot that the row leaves open."""
         if getattr(self, slot) is None:
             dtype = np.float32 if slot == "scale" else np.int32
             setattr(self, slot, scalar_or_vector(np.asarray(value).astype(dtype)))
+            self.is_filled = True
 
 
 def spaces(tensors: List[Any], scales: List[Any], zero_points: List[Any], of: str) -> List[Space]:
@@ -228,7 +230,9 @@ class Value:
         is_known = scale is not None or zero_point is not None
         if not is_known or not isinstance(self._type, tvm.ir.TensorType):
             return
-        wrong, axis = wrong_numbers(scale, zero_point), self.axis
+        # The constants of a match have been looked at when the space was made.
+        wrong = wrong_numbers(scale, zero_point) if self.space.is_filled else None
+        axis = self.axis
         if wrong is None and self.dtype.startswith(("int", "uint")):
             wrong = outside(zero_point, self.dtype)
         if wrong is None and axis is not None:
@@ -322,11 +326,12 @@ class Match:
             return tuple(each.tensor(self.inputs) for each in value)
         return None if value is None else value.tensor(self.inputs)
 
-    def check(self) -> None:
+    def check(self, filled: bool) -> None:
         """Refuses where a tensor has a scale, a zero point or an axis that it cannot have."""
         for name, value in self.values.items():
             for each in value if isinstance(value, list) else [value]:
-                each.check(name)
+                if each.space.is_filled == filled:
+                    each.check(name)
 
     def inherit(self, value: Value) -> None:
         """Fills what the row leaves open from the analysis of the whole module.
@@ -345,7 +350,7 @@ class Match:
                 setattr(space, slot, inherited)
             elif inherited is not None and not same_value(bound, inherited):
                 space.is_disputed = True
-        space.inherited_axis = found.axis
+        space.inherited_axis, space.is_filled = found.axis, True
         if space.is_disputed:
             space.scale = space.zero_point = None
 
@@ -408,9 +413,9 @@ def tried(
             if inner is None or inner == set(match.inner):
                 inner = set(match.inner)
                 setup(match)
-                match.check()
+                match.check(filled=False)
                 record = row.record(match)
-                match.check()  # what was filled and inherited
+                match.check(filled=True)
                 return match, record
         except Refused as error:
             refused.append(error)

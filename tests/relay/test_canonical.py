@@ -182,7 +182,6 @@ def test_a_whole_model_agrees_with_the_original(name: str) -> None:
             apart = np.abs(pair[0].astype("float64") - pair[1].astype("float64"))
             unit = 1.0 if pair[0].dtype.kind in "iu" else FLOAT_UNIT
             steps.append(float(np.max(apart)) / unit)
-    print(name, sorted(steps))
     assert max(steps) <= len(result.rewritten), steps
 
 
