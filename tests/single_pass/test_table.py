@@ -262,6 +262,36 @@ def test_quotient_of_a_product_is_taken_for_a_product_with_a_quotient(turned: bo
     same_as_tvm(table, typed(back))
 
 
+@pytest.mark.parametrize(("names", "taken"), [("ab", 1), ("ba", 1), ("ax", 0), ("xy", 0)])
+def test_product_that_is_passed_by_binds_its_factors(names: str, taken: int) -> None:
+    """Of a product that is met as a * (b / c) only the factors are bound, and then they are bound
+    where it is met again."""
+    product = is_op("multiply")(wildcard(), wildcard())
+    pattern = is_op("subtract")(is_op("divide")(product, is_var("c")), product)
+    a, b, c = x("a"), x("b"), x("c")
+    by_name = {"a": a, "b": b, "x": x(), "y": x("y")}
+    other = relay.multiply(*(by_name[name] for name in names))
+    value = relay.subtract(relay.multiply(a, relay.divide(b, c)), other)
+    assert same_as_tvm([("row", pattern)], typed(value)) == taken
+
+
+@pytest.mark.parametrize(
+    ("names", "taken"), [(("exp", "exp"), 1), (("abs", "abs"), 1), (("exp", "abs"), 0)]
+)
+def test_choice_of_operators_that_is_met_twice_is_one_operator(
+    names: tuple[str, ...], taken: int
+) -> None:
+    either = is_op("exp") | is_op("abs")
+    table = [("row", either(either(wildcard())))]
+    assert same_as_tvm(table, typed(chain(*names))) == taken
+
+
+def test_inside_of_composites_there_is_no_root() -> None:
+    module = typed(chain("exp", "abs", "nn.relu", "exp"))
+    first = relay.transform.MergeComposite([("both", is_op("abs")(unary("exp")))])(module)
+    assert same_as_tvm([("exp", unary("exp")), ("abs", unary("abs"))], first) == 2
+
+
 # ---- attributes ----------------------------------------------------------------------------------
 
 SHAPED = relay.var("x", shape=(1, 4, 4, 4))
@@ -305,6 +335,16 @@ def test_attributes_are_compared_as_tvm_does(name: str) -> None:
             taken += composites(merged)
             refused += not composites(merged)
     assert taken and refused
+
+
+def test_composite_has_no_attributes() -> None:
+    """Those of the call that it took the place of are gone, also where they have been asked for."""
+    value = relay.nn.relu(relay.clip(relay.exp(x()), 0.0, 6.0))
+    asks = is_op("nn.relu")(wildcard().has_attr({"a_min": 0.0}))
+    never = ("never", asks, lambda expr: False)
+    table = [never, ("clip", unary("clip")), ("asks", asks)]
+    assert same_as_tvm(table, typed(value)) == 1
+    assert same_as_tvm(table[2:], typed(value)) == 1
 
 
 # ---- checks --------------------------------------------------------------------------------------

@@ -54,8 +54,8 @@ class Compiled:
 # Tables are made anew by each call of a `pattern_table()`; what is no longer used goes.
 @lru_cache(maxsize=2048)
 def compiled(pattern: Any) -> Compiled:
-    """A DataflowPattern as a matcher. It must stay as it is: a wildcard can be redirected later,
-    and that is not seen. Raises Unsupported where it uses what is left to TVM."""
+    """A DataflowPattern as a matcher. It must stay as it is: that a wildcard is redirected later is
+    not seen. Raises Unsupported where it uses what is left to TVM."""
     form = read_form(pattern)
     forms = _post_order(form)
     leaves = tuple(

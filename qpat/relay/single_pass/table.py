@@ -138,7 +138,10 @@ class _Application:
             self._graph = read(main)
         except Untyped:
             self._module = relay.transform.InferType()(self._module)
-            self._graph = read(_main(self._module))
+            try:
+                self._graph = read(_main(self._module))
+            except Untyped:
+                raise Unsupported("a node to which InferType gives no type") from None
         self._builder = Builder(self._graph)
 
     def _closed(self) -> Module:
