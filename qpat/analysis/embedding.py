@@ -166,7 +166,7 @@ class _Matching:
             case ir.Literal():
                 return _literal(node, found)
             case ir.SlotConstant():
-                return _constant(found)
+                return _slot(found)
             case ir.SlotTuple():
                 return self._slots(found)
             case ir.Elements():
@@ -176,7 +176,7 @@ class _Matching:
 
     def _slots(self, found: ir.Node) -> Fit:
         if isinstance(found, ir.Tuple):
-            fits = [_constant(self.outer.nodes[each]) for each in found.elements]
+            fits = [_slot(self.outer.nodes[each]) for each in found.elements]
             return min(fits, default=Fit.ALWAYS)
         return Fit.ALWAYS if isinstance(found, ir.SlotTuple) else _open(found)
 
@@ -199,6 +199,14 @@ def _input(constness: Constness, found: ir.Node) -> Fit:
 
 def _constant(found: ir.Node) -> Fit:
     return Fit.ALWAYS if is_constant(found) else _open(found)
+
+
+def _slot(found: ir.Node) -> Fit:
+    """A scale or zero point. Of a constant that is read as none the earlier row may refuse a value
+    that no tensor can have."""
+    if isinstance(found, ir.SlotConstant):
+        return Fit.ALWAYS
+    return Fit.MAYBE if is_constant(found) else _open(found)
 
 
 def is_constant(node: ir.Node) -> bool:
