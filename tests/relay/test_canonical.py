@@ -67,7 +67,7 @@ def original(match: Any) -> Any:
 
 def rewritten(result: Canonical) -> list[Any]:
     """For each match that was rewritten, its canonical form alone."""
-    patterns = {pattern.name: pattern for pattern in result.partition.patterns}
+    patterns = {pattern.name: pattern for pattern in result.partition.compiled.module.patterns}
 
     def graph(match: Any) -> Any:
         pattern = patterns[match.pattern]
