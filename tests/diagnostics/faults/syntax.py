@@ -53,8 +53,11 @@ _WORDS: dict[str, tuple[Callable[[str], str | None], tuple[str, ...]]] = {
     "closing bracket is missing": (_closing, ("QP003", "QP001")),
     "opening bracket is missing": (_opening, ("QP001", "QP003")),
     "bracket is closed by another": (_wrong_bracket, ("QP003", "QP001")),
-    # Two tuples without a comma between them are read as a call.
-    "comma is missing": ({",": ""}.get, ("QP001", "QP003", "QP135", "QP150")),
+    # Two tuples without a comma between them are read as a call, in a meaning as one of an operator.
+    "comma is missing": (
+        {",": ""}.get,
+        ("QP001", "QP003", "QP103", "QP135", "QP145", "QP150"),
+    ),
     "comma stands twice": ({",": ",,"}.get, ("QP001",)),
     "arrow is missing": ({"->": ""}.get, ("QP001",)),
     "quotes are single": (_single_quotes, ("QP001",)),
