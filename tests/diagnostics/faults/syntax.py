@@ -53,7 +53,7 @@ _WORDS: dict[str, tuple[Callable[[str], str | None], tuple[str, ...]]] = {
     "closing bracket is missing": (_closing, ("QP003", "QP001")),
     "opening bracket is missing": (_opening, ("QP001", "QP003")),
     "bracket is closed by another": (_wrong_bracket, ("QP003", "QP001")),
-    # Two tuples without a comma between them are read as a call, in a meaning as one of an operator.
+    # Two tuples without a comma between them are read as a call, in a meaning of an operator.
     "comma is missing": (
         {",": ""}.get,
         ("QP001", "QP003", "QP103", "QP135", "QP145", "QP150"),
