@@ -68,6 +68,18 @@ def _parser() -> argparse.ArgumentParser:
         "--color", choices=COLOURS, default="auto", help="colour what is said (default: auto)"
     )
 
+    chosen = _chosen_options()
+    model = argparse.ArgumentParser(add_help=False)
+    model.add_argument("model", metavar="MODEL", help=".tflite, .onnx or Relay text (.relay)")
+    patterns = argparse.ArgumentParser(add_help=False)
+    patterns.add_argument(
+        "--patterns",
+        required=True,
+        metavar="FILE",
+        help="a .qpat file, or a name of the library, such as tflite",
+    )
+    applied = [colour, model, patterns, chosen]  # patterns to a model
+
     check = commands.add_parser(
         "check", parents=[colour], help="look for faults in .qpat files; needs no TVM"
     )
@@ -92,65 +104,49 @@ def _parser() -> argparse.ArgumentParser:
     compile_.set_defaults(command=files.compile_)
 
     partition = commands.add_parser(
-        "partition", parents=[colour], help="apply patterns to a model and show what they find"
-    )
-    partition.add_argument("model", metavar="MODEL", help=".tflite, .onnx or Relay text (.relay)")
-    partition.add_argument(
-        "--patterns",
-        required=True,
-        metavar="FILE",
-        help="a .qpat file, or a name of the library, such as tflite",
+        "partition", parents=applied, help="apply patterns to a model and show what they find"
     )
     partition.add_argument("--json", metavar="OUT", help="write matches and host operators there")
     partition.add_argument("--relay", metavar="OUT", help="write the module with composites there")
     partition.add_argument(
         "--regions", metavar="OUT", help="write the module after PartitionGraph there"
     )
-    _add_options(partition)
     partition.set_defaults(command=models.partition)
 
     why = commands.add_parser(
-        "why", parents=[colour], help="say why operators of a model stay on the host"
-    )
-    why.add_argument("model", metavar="MODEL", help=".tflite, .onnx or Relay text (.relay)")
-    why.add_argument(
-        "--patterns", required=True, metavar="FILE", help="a .qpat file, or a name of the library"
+        "why", parents=applied, help="say why operators of a model stay on the host"
     )
     why.add_argument("--pattern", metavar="NAME", help="look at this pattern only")
     why.add_argument("--at", metavar="OP", help="an operator, or the name of its result")
     why.add_argument("--json", metavar="OUT", help="write every operator and reason there")
-    _add_options(why)
     why.set_defaults(command=models.why)
 
     canonicalize = commands.add_parser(
         "canonicalize",
-        parents=[colour],
+        parents=applied,
         help="rewrite what patterns match as dequantize, real operator, quantize",
     )
-    canonicalize.add_argument("model", metavar="MODEL", help=".tflite, .onnx or Relay text")
-    canonicalize.add_argument(
-        "--patterns", required=True, metavar="FILE", help="a .qpat file, or a name of the library"
-    )
     canonicalize.add_argument("--relay", metavar="OUT", help="write the module there")
-    _add_options(canonicalize)
     canonicalize.set_defaults(command=models.canonicalize)
 
     params = commands.add_parser(
-        "params", parents=[colour], help="show scale and zero point of every tensor of a model"
+        "params",
+        parents=[colour, model],
+        help="show scale and zero point of every tensor of a model",
     )
-    params.add_argument("model", metavar="MODEL", help=".tflite, .onnx or Relay text (.relay)")
     params.add_argument("--json", metavar="OUT", help="write the parameters there")
     params.set_defaults(command=models.params)
 
     test = commands.add_parser(
-        "test", parents=[colour], help="run the tests that stand in .qpat files"
+        "test", parents=[colour, chosen], help="run the tests that stand in .qpat files"
     )
     test.add_argument("files", nargs="+", metavar="FILE")
-    _add_options(test)
     test.set_defaults(command=files.test)
 
     verify = commands.add_parser(
-        "verify", parents=[colour], help="hold the meanings of patterns against what TVM computes"
+        "verify",
+        parents=[colour, chosen],
+        help="hold the meanings of patterns against what TVM computes",
     )
     verify.add_argument("file", metavar="FILE", help="a .qpat file, or a name of the library")
     verify.add_argument(
@@ -167,7 +163,6 @@ def _parser() -> argparse.ArgumentParser:
         "--details", action="store_true", help="also say what was left out, and why a bound is"
     )
     verify.add_argument("--json", metavar="OUT", help="write the verdicts there")
-    _add_options(verify)
     verify.set_defaults(command=files.verify)
     return parser
 
@@ -180,16 +175,18 @@ def _positive(text: str) -> int:
     return number
 
 
-def _add_options(command: argparse.ArgumentParser) -> None:
+def _chosen_options() -> argparse.ArgumentParser:
     """What a pattern table can be told."""
-    command.add_argument(
+    chosen = argparse.ArgumentParser(add_help=False)
+    chosen.add_argument(
         "--option",
         action="append",
         default=[],
         metavar="NAME=VALUE",
         help="an option of the pattern file (can be given several times)",
     )
-    command.add_argument("--target", metavar="TARGET", help="a TVM target: facts for the patterns")
+    chosen.add_argument("--target", metavar="TARGET", help="a TVM target: facts for the patterns")
+    return chosen
 
 
 class _Version(argparse.Action):

@@ -1,4 +1,4 @@
-"""Options of a pattern table as words of a command line."""
+"""What words of a command line say of a pattern file: options, and names of patterns."""
 
 from __future__ import annotations
 
@@ -32,6 +32,14 @@ def parse_options(
             raise failure("QP336", f"the pattern file has no option `{name}`", hint=hint)
         given[name] = _value(name, options[name].kind, text)
     return given
+
+
+def require_pattern(module: ir.Module, name: str, file: str | None = None) -> None:
+    """Raises QP337 where the file has no such pattern."""
+    known = [pattern.name for pattern in module.patterns]
+    if name not in known:
+        hint = did_you_mean(name, known) or f"patterns are {', '.join(known)}"
+        raise failure("QP337", f"no pattern is called `{name}`", place=file, hint=hint)
 
 
 def _value(name: str, kind: Kind, text: str) -> Any:

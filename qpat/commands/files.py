@@ -98,13 +98,12 @@ def verify(options: argparse.Namespace) -> int:
 
     from qpat.compiler import compile_file
     from qpat.files import write_atomically
-    from qpat.options import parse_options
+    from qpat.options import parse_options, require_pattern
 
     compiled = compile_file(options.file)
     print_findings(compiled.warnings, options.color)
-    known = [pattern.name for pattern in compiled.module.patterns]
     for name in options.pattern:
-        _require_pattern(name, known, options.file)
+        require_pattern(compiled.module, name, options.file)
     from qpat.relay.environment import require_relay
 
     require_relay()
@@ -135,12 +134,3 @@ def verify(options: argparse.Namespace) -> int:
     counts = {s: sum(v.status == s for v in verdicts) for s in ("verified", "failed", "unverified")}
     print(", ".join(f"{count} {status}" for status, count in counts.items()))
     return FINDINGS if counts["failed"] else FINE
-
-
-def _require_pattern(name: str, known: list[str], file: str) -> None:
-    """Raises QP337 where the file has no such pattern."""
-    from qpat.diagnostics import did_you_mean, failure
-
-    if name not in known:
-        hint = did_you_mean(name, known) or f"patterns are {', '.join(known)}"
-        raise failure("QP337", f"no pattern is called `{name}`", place=file, hint=hint)

@@ -4,30 +4,42 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from qpat.terminal import FINE, print_findings, print_summary, progress, wants_colour
 
+if TYPE_CHECKING:
+    from qpat.relay.partition import Partition
 
-def partition(options: argparse.Namespace) -> int:
-    import json
 
+def _partitioned(options: argparse.Namespace, say: Callable[[str], None]) -> Partition:
+    """What every command begins with that applies patterns to a model."""
     from qpat.compiler import compile_file
-    from qpat.files import write_atomically
     from qpat.options import parse_options
 
     compiled = compile_file(options.patterns)
     print_findings(compiled.warnings, options.color)
-    say = progress()
     say("loading TVM")
     from qpat.relay.environment import require_relay
 
     require_relay()
     from qpat.relay.partition import partition
+
+    chosen = parse_options(compiled.module, options.option, options.target)
+    return partition(options.model, compiled, progress=say, options=chosen)
+
+
+def partition(options: argparse.Namespace) -> int:
+    import json
+
+    from qpat.files import write_atomically
+
+    say = progress()
+    result = _partitioned(options, say)
     from qpat.relay.report import as_text
     from qpat.relay.text import relay_text
 
-    chosen = parse_options(compiled.module, options.option, options.target)
-    result = partition(options.model, compiled, progress=say, options=chosen)
     # All texts are made before the first is written: a fault in one leaves no other behind.
     texts: dict[str, str] = {}
     if options.json is not None:
@@ -49,22 +61,13 @@ def partition(options: argparse.Namespace) -> int:
 def why(options: argparse.Namespace) -> int:
     import json
 
-    from qpat.compiler import compile_file
     from qpat.files import write_atomically
-    from qpat.options import parse_options
 
     say = progress()
-    compiled = compile_file(options.patterns)
-    chosen = parse_options(compiled.module, options.option, options.target)
-    say("loading TVM")
-    from qpat.relay.environment import require_relay
-
-    require_relay()
-    from qpat.relay.partition import partition
+    result = _partitioned(options, say)
     from qpat.relay.why.report import as_json, findings
     from qpat.relay.why.search import why
 
-    result = partition(options.model, compiled, progress=say, options=chosen)
     found = why(result, options.pattern, options.at)
     say("done")
     if options.json is not None:
@@ -82,23 +85,13 @@ def why(options: argparse.Namespace) -> int:
 
 
 def canonicalize(options: argparse.Namespace) -> int:
-    from qpat.compiler import compile_file
     from qpat.files import write_atomically
-    from qpat.options import parse_options
 
-    compiled = compile_file(options.patterns)
-    print_findings(compiled.warnings, options.color)
     say = progress()
-    say("loading TVM")
-    from qpat.relay.environment import require_relay
-
-    require_relay()
+    found = _partitioned(options, say)
     from qpat.relay.canonical import canonicalize, summary
-    from qpat.relay.partition import partition
     from qpat.relay.text import relay_text
 
-    chosen = parse_options(compiled.module, options.option, options.target)
-    found = partition(options.model, compiled, progress=say, options=chosen)
     say("rewriting")
     result = canonicalize(found)
     if options.relay is not None:

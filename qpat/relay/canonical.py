@@ -14,12 +14,12 @@ import numpy as np
 import tvm
 from tvm import relay
 
+from qpat.relay.calls import constant, make_call, typed
 from qpat.relay.environment import listening, reason
 from qpat.relay.graph import rewrite, shallow_copy
 from qpat.relay.partition import Match, Partition
 from qpat.semantics import ir
 from qpat.targets.relay_derived import along
-from qpat.verify.calls import constant, make_call, typed
 
 # What qnn.dequantize takes and qnn.quantize gives (their type relations, TVM 0.16).
 _DEQUANTIZED = ("int8", "uint8", "int16", "int32")

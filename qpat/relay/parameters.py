@@ -46,6 +46,11 @@ def is_integer(dtype: str) -> bool:
     return dtype.startswith(("int", "uint"))
 
 
+def is_quantized(call: Any) -> bool:
+    """Whether a call gives or takes integers."""
+    return any(is_integer(dtype) for each in (call, *call.args) for dtype in dtypes_of(each))
+
+
 def holds_integers(value: Any) -> bool:
     dtypes = dtypes_of(value)
     return bool(dtypes) and all(is_integer(dtype) for dtype in dtypes)

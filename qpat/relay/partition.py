@@ -19,7 +19,7 @@ from qpat.relay.graph import post_order, shallow_copy
 from qpat.relay.importing import import_model
 from qpat.relay.loading import load
 from qpat.relay.names import location, operator_name
-from qpat.relay.parameters import dtypes_of, is_integer
+from qpat.relay.parameters import is_quantized
 from qpat.relay.prepare import prepare
 from qpat.relay.quantization import Conflict, Quantization, analysed
 from qpat.relay.serialize import partition_json
@@ -59,8 +59,8 @@ class HostOperator:
 @dataclass(frozen=True, eq=False)
 class Partition:
     """`prepared` is the module before, `module` the one with composites, which have their records
-    as attributes, `quantization` what is known of its tensors, `patterns` those that were applied,
-    and `generated` the same as a Python module."""
+    as attributes, `quantization` what is known of its tensors, `compiled` the patterns that were
+    applied, and `generated` the same as a Python module."""
 
     compiler: str
     prepared: Any
@@ -261,7 +261,7 @@ class _Reader:
 
     def _reason(self, call: Any) -> str:
         name = call.op.name
-        if not any(is_integer(dtype) for each in (call, *call.args) for dtype in dtypes_of(each)):
+        if not is_quantized(call):
             return "not quantized"
         refused = self.generated.refusals(call, self.known, self.options)
         if refused:

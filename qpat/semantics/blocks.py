@@ -5,7 +5,7 @@ A form is one alternative of the block around it; a row picks one form of each b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from qpat.diagnostics import Findings
 from qpat.records import dataclass
@@ -125,6 +125,17 @@ def places(root: Block) -> Mapping[str, tuple[Place, ...]]:
                 place = Place(statement, position, block)
                 found[out.name] = (*found.get(out.name, ()), place)
     return found
+
+
+def bound_values(
+    found: Mapping[str, tuple[Place, ...]], counts: Callable[[Block], bool] = lambda block: True
+) -> Mapping[str, tuple[tree.Structure, ...]]:
+    """What each name is bound to, in the blocks that count; without the names bound in none."""
+    kept = {
+        name: tuple(place.bind.value for place in several if counts(place.block))
+        for name, several in found.items()
+    }
+    return {name: values for name, values in kept.items() if values}
 
 
 def exclude(first: Block, second: Block) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from qpat.diagnostics import MOST_REPORTS, Diagnostic, Findings, TooMany
 from qpat.records import dataclass, field, replace
+from qpat.semantics.presence import names_read
 from qpat.source import Span
 from qpat.syntax import tree
 
@@ -76,16 +77,12 @@ def broken_spans(file: tree.File) -> list[Span]:
         if isinstance(item, tree.Broken):
             spans.append(item.span)
         elif isinstance(item, tree.Pattern | tree.Fragment):
-            spans += (each.span for each in _broken(item.block.statements))
+            spans += (each.span for each in _broken(item.block))
     return spans
 
 
-def _broken(statements: Iterable[tree.Statement]) -> Iterator[tree.Broken]:
-    for statement in statements:
-        if isinstance(statement, tree.Broken):
-            yield statement
-        elif isinstance(statement, tree.Form | tree.Inlined):
-            yield from _broken(statement.block.statements)
+def _broken(block: tree.Block) -> Iterator[tree.Broken]:
+    return (each for each in tree.all_statements(block) if isinstance(each, tree.Broken))
 
 
 def lacks_structure(statements: Iterable[tree.Statement]) -> bool:
@@ -111,7 +108,7 @@ def _is_in_fragment(statements: Iterable[tree.Statement]) -> Iterator[bool]:
     """Whether something in a fragment does not parse: there its names are others."""
     for statement in statements:
         if isinstance(statement, tree.Inlined):
-            yield any(_broken(statement.block.statements))
+            yield any(_broken(statement.block))
         elif isinstance(statement, tree.Form):
             yield from _is_in_fragment(statement.block.statements)
 
@@ -141,7 +138,7 @@ class Excused:
     @classmethod
     def of(cls, pattern: tree.Pattern, lost: LostItems) -> Excused:
         """What the statements excuse that do not parse."""
-        broken = list(_broken(pattern.block.statements))
+        broken = list(_broken(pattern.block))
         kinds = {each.what for each in broken}
         made = cls(lost)
         made.names = {name for each in broken for name in each.names or ()}
@@ -202,8 +199,8 @@ class Excused:
             if found.diagnostics and name not in self._doubtful:
                 yield _first(found)
 
-    def report(self, findings: Findings, read: Iterable[str]) -> None:
-        """Reports the names that do not fit together. `read` are those that expressions read.
+    def report(self, findings: Findings, block: tree.Block | None = None) -> None:
+        """Reports the names of a pattern that do not fit together; `block` is the pattern's.
 
         An unknown name and an unused one that look alike are one fault: in the definition, where
         the unknown one is used more than once, else in the use.
@@ -213,6 +210,7 @@ class Excused:
             return
         import difflib  # here, because a file without faults needs none of it
 
+        read = names_read(block)
         for name in list(unknown):
             near = difflib.get_close_matches(name, list(unused)[:_MOST_UNUSED], n=1)
             if not near:

@@ -465,8 +465,6 @@ def constant_names(node: object) -> Iterator[tree.Identifier]:
     if isinstance(node, tree.Constant | tree.Variable):
         if isinstance(node.leaf, tree.Leaf):
             yield tree.Identifier(node.leaf.span, node.leaf.name)
-    elif isinstance(node, tuple):
-        for child in node:
-            yield from constant_names(child)
-    elif isinstance(node, tree.Node):
-        yield from constant_names(tuple(v for key, v in vars(node).items() if key != "span"))
+        return
+    for part in tree.parts(node):
+        yield from constant_names(part)

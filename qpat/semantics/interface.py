@@ -65,7 +65,7 @@ def lower_options(
         default = inline_option(node, definitions, defined, findings)
         excused = Excused(defined.definitions.lost)
         value = Lowering(NO_NAMES, findings, interface, excused).lower(default)
-        excused.report(findings, ())
+        excused.report(findings)
         kind = value.kind
         if node.type is not None:
             declared = value_type(node.type, findings)

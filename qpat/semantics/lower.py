@@ -22,7 +22,7 @@ from qpat.diagnostics import (
 from qpat.ops.roles import exchange
 from qpat.ops.table import operator, operator_names
 from qpat.semantics import ir
-from qpat.semantics.blocks import Block, Place, blocks, exclude, places
+from qpat.semantics.blocks import Block, Place, blocks, bound_values, exclude, places
 from qpat.semantics.contradictions import report_contradictions
 from qpat.semantics.definitions import define, report_unused
 from qpat.semantics.draft import Draft, Scope
@@ -43,7 +43,7 @@ from qpat.semantics.spaces import derive_spaces, doubtful_nodes
 from qpat.semantics.statements import Statements
 from qpat.semantics.structure import expand
 from qpat.semantics.tests import lower_tests
-from qpat.semantics.uses import apart, lets
+from qpat.semantics.uses import apart
 from qpat.source import Span
 from qpat.syntax import tree
 from qpat.syntax.parser import blanked
@@ -233,10 +233,9 @@ class _Pattern:
         found = places(root)
         rows = self._rows(root, found, ports)
         statements = self._statements(root, found, rows)
-        read = names_read(self.node.block)
-        self.excused.report(self.findings, read)
+        self.excused.report(self.findings, self.node.block)
         if not self.findings.failed:
-            self._report_unread(read)
+            self._report_unread()
         if not self.excused.is_faulty:
             report_contradictions(self.node, ports, rows, statements, self.findings)
         rule_of = self._operator_rule(rows)
@@ -254,9 +253,12 @@ class _Pattern:
             tuple(name.text for name in self.node.after),
         )
 
-    def _report_unread(self, read: frozenset[str]) -> None:
-        for let in lets(self.node.block.statements):
-            if let.slot is None and let.name.text not in read:
+    def _report_unread(self) -> None:
+        statements = tree.all_statements(self.node.block)
+        lets = [each for each in statements if isinstance(each, tree.Let) and each.slot is None]
+        read = names_read(self.node.block) if lets else frozenset()
+        for let in lets:
+            if let.name.text not in read:
                 message = f"`{let.name.text}` is never read"
                 self.findings.warning("QP153", let.name.span, message, hint="leave it out")
 
@@ -324,7 +326,7 @@ class _Pattern:
             is_doubtful = self.excused.lacks_structure
             unknown = self.excused.unknown(output.name.text, True, is_doubtful)
             unknown.error("QP111", output.name.span, message, hint=hint)
-        values = {name: tuple(place.bind.value for place in each) for name, each in found.items()}
+        values = bound_values(found)
         constants = {name for each in values.values() for v in each for name in _words(v)}
         return Scope(
             self.node.name.text,

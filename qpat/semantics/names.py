@@ -125,22 +125,13 @@ def _dimensions(ports: Iterable[tree.Port]) -> dict[str, tuple[str, ...]]:
 
 
 def _has_meaning(block: tree.Block) -> bool:
-    return any(
-        isinstance(s, tree.Meaning)
-        or (isinstance(s, tree.Form | tree.Inlined) and _has_meaning(s.block))
-        for s in block.statements
-    )
+    return any(isinstance(each, tree.Meaning) for each in tree.all_statements(block))
 
 
 def _many(block: tree.Block) -> frozenset[str]:
     """The names that stand for all fields of a tuple: `ys... = split(x)`."""
-    found: set[str] = set()
-    for statement in block.statements:
-        if isinstance(statement, tree.Bind):
-            found |= {out.name for out in statement.outs if out.many}
-        elif isinstance(statement, tree.Form | tree.Inlined):
-            found |= _many(statement.block)
-    return frozenset(found)
+    binds = (each for each in tree.all_statements(block) if isinstance(each, tree.Bind))
+    return frozenset(out.name for bind in binds for out in bind.outs if out.many)
 
 
 def _layouts(rows: tuple[ir.Row, ...]) -> Mapping[str, frozenset[str]]:
@@ -192,8 +183,8 @@ def _constant_names(rows: tuple[ir.Row, ...], constness: ir.Constness) -> frozen
 
 def _inherited(pattern: tree.Pattern, rows: tuple[ir.Row, ...]) -> frozenset[str]:
     """The names in one space with a port that inherits, in some row."""
-    statements = _inherit_statements(pattern.block.statements)
-    ports = {name.text for statement in statements for name in statement.names}
+    statements = tree.all_statements(pattern.block)
+    ports = {name.text for s in statements if isinstance(s, tree.Inherit) for name in s.names}
     found: set[str] = set()
     for row in rows:
         for space in row.spaces:
@@ -201,13 +192,3 @@ def _inherited(pattern: tree.Pattern, rows: tuple[ir.Row, ...]) -> frozenset[str
             if names & ports:
                 found |= names
     return frozenset(found | ports)
-
-
-def _inherit_statements(statements: Iterable[tree.Statement]) -> list[tree.Inherit]:
-    found: list[tree.Inherit] = []
-    for statement in statements:
-        if isinstance(statement, tree.Inherit):
-            found.append(statement)
-        elif isinstance(statement, tree.Form | tree.Inlined):
-            found += _inherit_statements(statement.block.statements)
-    return found

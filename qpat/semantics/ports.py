@@ -116,12 +116,5 @@ class _Ports:
 
 
 def _bound_names(node: tree.Pattern) -> Iterable[str]:
-    return _outs(node.block)
-
-
-def _outs(block: tree.Block) -> Iterable[str]:
-    for statement in block.statements:
-        if isinstance(statement, tree.Bind):
-            yield from (out.name for out in statement.outs)
-        elif isinstance(statement, tree.Form | tree.Inlined):
-            yield from _outs(statement.block)
+    binds = (each for each in tree.all_statements(node.block) if isinstance(each, tree.Bind))
+    return (out.name for bind in binds for out in bind.outs)

@@ -35,13 +35,14 @@ def _guarded(node: tree.Expression) -> frozenset[str]:
 
 def names_read(node: object) -> frozenset[str]:
     """All names read anywhere in an expression, and `x.value` or `target.mcpu` where that is."""
-    if isinstance(node, tree.Name):
-        return frozenset([node.name])
-    if isinstance(node, tree.Get) and (words := _guarded(node)):
-        return words
-    if isinstance(node, tuple):
-        return frozenset().union(*(names_read(child) for child in node))
-    if not isinstance(node, tree.Node):
-        return frozenset()
-    children = (value for key, value in vars(node).items() if key != "span")
-    return frozenset().union(*(names_read(child) for child in children))
+    found: set[str] = set()
+    waiting = [node]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, tree.Name):
+            found.add(each.name)
+        elif isinstance(each, tree.Get) and (words := _guarded(each)):
+            found |= words
+        else:
+            waiting += tree.parts(each)
+    return frozenset(found)

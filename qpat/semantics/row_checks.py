@@ -5,7 +5,7 @@ from __future__ import annotations
 from qpat.diagnostics import Findings, did_you_mean
 from qpat.ops.roles import TUPLE_RESULTS
 from qpat.semantics import ir
-from qpat.semantics.blocks import Block, exclude
+from qpat.semantics.blocks import Block, bound_values, exclude
 from qpat.semantics.draft import Draft, Scope
 from qpat.semantics.excused import lacks_structure
 from qpat.semantics.structure import MOST_ROWS
@@ -58,11 +58,7 @@ class RowChecks:
         """The names that, in a block, only lead to others that are not part of the pattern: those
         are said."""
         if block.name not in self._inner_names:
-            values = {
-                name: tuple(p.bind.value for p in places if not exclude(p.block, block))
-                for name, places in self.scope.places.items()
-            }
-            values = {name: each for name, each in values.items() if each}
+            values = bound_values(self.scope.places, lambda other: not exclude(other, block))
             output = self.scope.output.name.text
             ends = apart(values, output)
             inner = reached(values, ends) - reached(values, [output]) - set(ends)
@@ -96,16 +92,14 @@ class RowChecks:
     def _led_to(self, form: Block, used: set[str]) -> frozenset[str]:
         """The names that a form only uses in what it binds for nothing: that is said. What a faulty
         form does not lead to may be there all the same."""
-        places = {
-            name: [place for place in several if not exclude(place.block, form)]
-            for name, several in self.scope.places.items()
-        }
-        missing = {name for name, several in places.items() if several and name not in used}
+        bound = bound_values(self.scope.places, lambda block: not exclude(block, form))
+        missing = {name: values for name, values in bound.items() if name not in used}
         if self.excused.is_faulty:
-            self.excused.absent |= missing
-        own = [n for n in missing if any(p.block.picks == form.picks for p in places[n])]
-        values = {name: tuple(p.bind.value for p in places[name]) for name in missing}
-        return reached(values, own) if form.label is not None else frozenset()
+            self.excused.absent |= missing.keys()
+        if form.label is None:
+            return frozenset()
+        own = bound_values(self.scope.places, lambda block: block.picks == form.picks)
+        return reached(missing, missing.keys() & own.keys())
 
     def _row(self, draft: Draft, where: str, used: set[str]) -> None:
         root = draft.nodes[draft.root]

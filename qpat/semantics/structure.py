@@ -7,7 +7,7 @@ from qpat.ops.roles import TUPLE_RESULTS, exchange
 from qpat.ops.table import operator, operator_names
 from qpat.semantics import ir
 from qpat.semantics.arguments import Arguments
-from qpat.semantics.blocks import Block, Place
+from qpat.semantics.blocks import Block, Place, bound_values
 from qpat.semantics.draft import Draft, Scope, SlotUse
 from qpat.semantics.reports import report_unbuilt
 from qpat.semantics.uses import apart
@@ -126,12 +126,7 @@ class _RowBuilder:
         that nothing in the form is."""
         if not self.scope.excused.is_faulty or not self.scope.root.forms:
             return self.scope.apart
-        places = {
-            name: [p.bind.value for p in several if self._fits(p.block)]
-            for name, several in self.scope.places.items()
-        }
-        values = {name: tuple(each) for name, each in places.items() if each}
-        return apart(values, self.scope.output.name.text)
+        return apart(bound_values(self.scope.places, self._fits), self.scope.output.name.text)
 
     # ---- blocks ----
     def pick(self, owner: Block) -> None:

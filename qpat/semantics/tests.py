@@ -53,7 +53,7 @@ def _expectation(
     excused = Excused(lost)
     lowering = _lowering(pattern, interface, excused, findings)
     conditions = tuple(lowering.lower(condition) for condition in node.conditions)
-    excused.report(findings, ())
+    excused.report(findings)
     for condition in conditions:
         if condition.kind not in (ir.Kind.BOOL, ir.Kind.ANY):
             message = "a condition is wanted here, something that holds or does not"

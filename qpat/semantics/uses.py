@@ -1,4 +1,4 @@
-"""Which names a structure uses, which of its statements the output is made of, and its `let`s."""
+"""Which names a structure uses, and which of its statements the output is made of."""
 
 from __future__ import annotations
 
@@ -21,19 +21,8 @@ def _leaves(node: object) -> Iterator[str]:
         each = waiting.pop()
         if isinstance(each, tree.Leaf):
             yield each.name
-        elif isinstance(each, tuple):
-            waiting += each
-        elif isinstance(each, tree.Node):
-            waiting += (value for key, value in vars(each).items() if key != "span")
-
-
-def lets(statements: Iterable[tree.Statement]) -> Iterator[tree.Let]:
-    """The `let`s, those in forms and fragments included."""
-    for statement in statements:
-        if isinstance(statement, tree.Let):
-            yield statement
-        elif isinstance(statement, tree.Form | tree.Inlined):
-            yield from lets(statement.block.statements)
+        else:
+            waiting += tree.parts(each)
 
 
 def reached(values: Values, names: Iterable[str]) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from qpat.records import dataclass
@@ -528,3 +529,23 @@ class File(Node):
 
     items: tuple[Item, ...]
     comments: tuple[Text, ...]
+
+
+# ---- walking -----------------------------------------------------------------
+
+
+def parts(node: object) -> Iterable[object]:
+    """The nodes, and the tuples of nodes, that a node or a tuple is directly made of."""
+    if isinstance(node, tuple):
+        return node
+    if not isinstance(node, Node):
+        return ()
+    return [value for value in vars(node).values() if isinstance(value, Node | tuple)]
+
+
+def all_statements(block: Block) -> Iterator[Statement]:
+    """The statements of a block, and those of the forms and fragments in it, in order."""
+    for statement in block.statements:
+        yield statement
+        if isinstance(statement, Form | Inlined):
+            yield from all_statements(statement.block)

@@ -12,8 +12,8 @@ from tvm import relay
 
 from qpat.ops.roles import SCALAR, roles
 from qpat.ops.table import operator
+from qpat.relay.calls import constant, make_call, typed
 from qpat.semantics import ir
-from qpat.verify.calls import constant, make_call, typed
 from qpat.verify.shapes import Shape, Unfit, random_shape, rule
 
 ACCUMULATORS = ("qnn.conv2d", "qnn.conv2d_transpose", "qnn.dense", "qnn.batch_matmul")

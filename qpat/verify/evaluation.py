@@ -13,10 +13,10 @@ import tvm
 from numpy.typing import NDArray
 from tvm import relay
 
+from qpat.relay.calls import make_call, typed
 from qpat.relay.environment import Heard, reason
 from qpat.targets.relay_derived import along
 from qpat.targets.relay_reading import Refused
-from qpat.verify.calls import make_call, typed
 
 Array = NDArray[Any]
 

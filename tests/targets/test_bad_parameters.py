@@ -4,8 +4,6 @@ and in `extract`, on TVM 0.16 and on TVM 0.9 with Python 3.8."""
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -20,8 +18,8 @@ from tvm import relay
 from qpat.compiler import compile_file, compile_source
 from qpat.relay.loading import load
 from qpat.source import Source
+from tests.targets.bare.environments import printed, python_of
 
-ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(__file__).parent / "bare" / "bad_parameters.py"
 PATTERNS = Path(__file__).parent / "bad_parameters.qpat"
 
@@ -93,28 +91,12 @@ def test_each_has_its_reason_in_the_check_and_in_extract(generated: Path, enviro
 
 
 def _python(environment: str) -> Path:
-    if environment == "here":
-        return Path(sys.executable)
-    if environment in os.environ.get("QPAT_MISSING_ENVIRONMENTS", "").split():
-        pytest.skip(f"{environment} could not be made, see the output of scripts/environment")
-    python = ROOT / ".environments" / environment / "bin" / "python"
-    if not python.exists():
-        pytest.fail(f"run this first: scripts/environment {environment}")
-    return python
+    return Path(sys.executable) if environment == "here" else python_of(environment)
 
 
 @cache
 def _outcomes(python: Path, generated: Path) -> Any:
-    variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
-    done = subprocess.run(
-        [python, SCRIPT, generated],
-        cwd=generated.parent,
-        env={**variables, "PYTHONNOUSERSITE": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(printed(python, SCRIPT, generated).splitlines()[-1])
 
 
 # ---- what is inherited or filled ---------------------------------------------------------

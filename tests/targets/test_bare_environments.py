@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from qpat.compiler import compile_file
+from tests.targets.bare.environments import printed, python_of
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "tests" / "data" / "tflite"
@@ -34,29 +33,10 @@ def test_records_are_the_same_without_qpat_and_at_every_stage(
     generated: Path, environment: str, model: str
 ) -> None:
     here = _records(Path(sys.executable), generated, model, "--qpat-is-here")
-    assert _records(_python(environment), generated, model) == here
-
-
-def _python(environment: str) -> Path:
-    if environment in os.environ.get("QPAT_MISSING_ENVIRONMENTS", "").split():
-        pytest.skip(f"{environment} could not be made, see the output of scripts/environment")
-    python = ROOT / ".environments" / environment / "bin" / "python"
-    if not python.exists():
-        pytest.fail(f"run this first: scripts/environment {environment}")
-    return python
+    assert _records(python_of(environment), generated, model) == here
 
 
 @cache
 def _records(python: Path, generated: Path, model: str, *options: str) -> str:
     """What the script prints. It checks by itself that all stages agree."""
-    variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
-    # Away from the checkout: qpat must not be found in the working folder.
-    done = subprocess.run(
-        [python, SCRIPT, generated, MODELS / f"{model}.tflite", *options],
-        cwd=generated.parent,
-        env={**variables, "PYTHONNOUSERSITE": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return printed(python, SCRIPT, generated, MODELS / f"{model}.tflite", *options)

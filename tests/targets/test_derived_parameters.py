@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from tvm import relay
 
 from qpat.compiler import compile_source
+from qpat.relay.calls import make_call
 from qpat.relay.environment import listening
 from qpat.relay.loading import load
 from qpat.source import Source
 from qpat.verify.building import EXACT, Batch
-from qpat.verify.calls import make_call
 
 qnn = relay.qnn.op
 

@@ -129,7 +129,7 @@ def _seen(function: Any, call: Any) -> Mutant:
     body = relay.Tuple([function.body, relay.op.reverse(call, axis=0)])
     return Mutant(
         f"{operator_name(call)} has another user",
-        _typed(relay.Function(relay.analysis.free_vars(body), body)),
+        typed(relay.Function(relay.analysis.free_vars(body), body)),
         lambda reason: "used outside" in reason.text and operator_name(call) in reason.text,
     )
 
@@ -195,10 +195,10 @@ def _shifted(function: Any, call: Any) -> Mutant:
 
 def _module(function: Any, change: Callable[[Any, Any], Any]) -> Any:
     body = rewrite(function.body, change)
-    return _typed(relay.Function(relay.analysis.free_vars(body), body))
+    return typed(relay.Function(relay.analysis.free_vars(body), body))
 
 
-def _typed(function: Any) -> Any:
+def typed(function: Any) -> Any:
     return relay.transform.InferType()(tvm.IRModule.from_expr(function))
 
 

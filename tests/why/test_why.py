@@ -19,16 +19,12 @@ from qpat.relay.why.reasons import Obstacle
 from qpat.relay.why.search import why
 from qpat.source import Source
 from tests.models import DATA
-from tests.why.mutate import matched_bodies, mutants
+from tests.why.mutate import matched_bodies, mutants, typed
 
 LIBRARY = Path(__file__).parents[2] / "patterns" / "tflite.qpat"
 MODELS = ("abs", "add_relu", "avg_pool", "conv2d_bias_relu6", "fc_bias", "hard_swish", "max_pool")
 MODELS += ("mean", "mul", "resize_bilinear", "softmax", "squared_difference", "transpose_conv_bias")
 HEAD = '#[version = "0.0.5"]\n'
-
-
-def typed(expr: Any) -> Any:
-    return relay.transform.InferType()(tvm.IRModule.from_expr(expr))
 
 
 def test_the_first_reason_names_what_was_changed(record_property: Any) -> None:

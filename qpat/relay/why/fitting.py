@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import tvm
 from tvm import relay
 
 from qpat.ops.roles import exchange
@@ -20,7 +18,19 @@ from qpat.ops.table import operator
 from qpat.relay.names import operator_name
 from qpat.relay.why.reasons import Obstacle, Reason
 from qpat.semantics import ir
-from qpat.targets.relay_reading import Attributes, Refused, composite_name, holds, whole_padding
+from qpat.semantics.walk import below
+from qpat.targets.relay_reading import (
+    Attributes,
+    Mismatch,
+    Refused,
+    composite_name,
+    constant_value,
+    described,
+    holds,
+    literal,
+    operands_of,
+    whole_padding,
+)
 
 Users = Mapping[Any, Sequence[Any]]
 _MOST_USERS = 8  # of one value that are followed
@@ -53,8 +63,8 @@ class _Fitting:
         self.users = users
         self.parents: dict[int, list[tuple[int, int]]] = {}
         for number, node in enumerate(row.nodes):
-            for position, below in enumerate(_operands(node)):
-                self.parents.setdefault(below, []).append((number, position))
+            for position, operand in enumerate(below(node)):
+                self.parents.setdefault(operand, []).append((number, position))
 
     def grow(self, index: int, expr: Any) -> Fit:
         """Down from a call to its operands, then up to what uses it, and down from there."""
@@ -93,7 +103,7 @@ class _Fitting:
         places = {position}
         if parent in self.row.swaps:
             places |= {partner for pair in self._pairs(parent) for partner in pair}
-        children = _children(user)
+        children = operands_of(user)
         return any(each < len(children) and children[each].same_as(expr) for each in places)
 
     def _no_user(self, parent: int, expr: Any) -> Reason:
@@ -169,8 +179,8 @@ class _Fitting:
         return max(found, key=lambda each: each.score)
 
     def _all(self, indices: Sequence[int], values: Sequence[Any], fit: Fit) -> Fit:
-        for below, value in zip(indices, values, strict=True):
-            fit = self.down(below, value, fit)
+        for index, value in zip(indices, values, strict=True):
+            fit = self.down(index, value, fit)
         return fit
 
     def _composite(self, node: ir.CompositeCall, index: int, expr: Any, fit: Fit) -> Fit:
@@ -212,8 +222,10 @@ class _Fitting:
             text = f"{_described(expr)} where the constant {node.value} is wanted"
             self._note(fit, Obstacle.CONSTANT, text, expr, index)
             return
-        value = np.asarray(expr.data.numpy())
-        if not _is_literal(value, node):
+        try:
+            literal(expr, node.value, {}, node.about)
+        except Mismatch:
+            value = constant_value(expr)
             shown = value.item() if value.size == 1 else f"an array of {value.size}"
             text = f"the constant is {shown}, not {'about ' if node.about else ''}{node.value}"
             self._note(fit, Obstacle.VALUE, text, expr, index)
@@ -254,14 +266,10 @@ def _named(row: ir.Row, index: int) -> str:
 
 
 def _described(expr: Any) -> str:
-    if isinstance(expr, relay.Call) and isinstance(expr.op, tvm.ir.Op):
-        return str(expr.op.name)
-    if isinstance(expr, relay.Call):
-        return composite_name(expr.op) or "a call of a function"
     if isinstance(expr, relay.Tuple):
         return f"a tuple of {len(expr.fields)}"
-    words = {"Constant": "a constant", "Var": "an input", "TupleGetItem": "a field of a tuple"}
-    return words.get(type(expr).__name__, type(expr).__name__)
+    words = {relay.Var: "an input", relay.TupleGetItem: "a field of a tuple"}
+    return words.get(type(expr)) or described(expr)
 
 
 def _described_node(node: ir.Node) -> str:
@@ -280,36 +288,7 @@ def _shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _is_literal(value: Any, node: ir.Literal) -> bool:
-    if value.size != 1:
-        return False
-    if node.about:
-        return bool(np.isclose(float(value), float(node.value), rtol=1e-5, atol=0.0))
-    return bool(value.reshape(())[()] == np.asarray(node.value).astype(value.dtype))
-
-
 # ---- the graph -----------------------------------------------------------------------------------
-
-
-def _operands(node: ir.Node) -> tuple[int, ...]:
-    match node:
-        case ir.Call():
-            return node.operands
-        case ir.CompositeCall():
-            return node.operands or ()
-        case ir.Tuple():
-            return node.elements
-        case ir.Field():
-            return (node.value,)
-    return ()
-
-
-def _children(expr: Any) -> list[Any]:
-    if isinstance(expr, relay.Call):
-        return list(expr.args)
-    if isinstance(expr, relay.Tuple):
-        return list(expr.fields)
-    return [expr.tuple_value] if isinstance(expr, relay.TupleGetItem) else []
 
 
 def _exchanged(values: list[Any], pairs: Sequence[tuple[int, int]]) -> list[Any]:

@@ -10,9 +10,10 @@ import tvm
 from tvm import relay
 
 from qpat.diagnostics import did_you_mean, failure
+from qpat.options import require_pattern
 from qpat.relay.graph import post_order
 from qpat.relay.names import Names, operator_name, short
-from qpat.relay.parameters import dtypes_of, is_integer
+from qpat.relay.parameters import is_quantized
 from qpat.relay.partition import Partition, users_of
 from qpat.relay.quantization import analysed
 from qpat.relay.why.before import before
@@ -31,18 +32,12 @@ def why(partition: Partition, pattern: str | None = None, at: str | None = None)
     has this name. Raises QP337 where there is no such pattern, and QP351 where there is nothing of
     that name.
     """
-    _check_pattern(partition, pattern)
+    if pattern is not None:
+        require_pattern(partition.compiled.module, pattern)
     found = tuple(_Search(partition, pattern).all(at))
     if at is not None and not found:
         _report_nothing(partition, at)
     return found
-
-
-def _check_pattern(partition: Partition, pattern: str | None) -> None:
-    names = [each.name for each in partition.compiled.module.patterns]
-    if pattern is not None and pattern not in names:
-        hint = did_you_mean(pattern, names)
-        raise failure("QP337", f"no pattern is called `{pattern}`", hint=hint)
 
 
 def _report_nothing(partition: Partition, at: str) -> None:
@@ -105,7 +100,7 @@ class _Search:
     def _why(self, asked: Why, call: Any) -> Iterator[Why]:
         candidates = self.by_operator.get(asked.operator, [])
         miss = self._nearest(call, candidates) if candidates else None
-        is_float = not _is_quantized(asked.call)
+        is_float = not is_quantized(asked.call)
         if miss is not None and (self.named or not is_float or _is_between(miss)):
             yield replace(asked, miss=miss, text=miss.reasons[0].text)
         elif not self.named:
@@ -173,10 +168,6 @@ def _nearness(entry: _Entry, best: Fit) -> tuple[bool, int, int]:
 def _is_between(miss: Miss) -> bool:
     """Whether a float operator stands beside what a row wants, such as a dequantize."""
     return miss.fitting > 1
-
-
-def _is_quantized(call: Any) -> bool:
-    return any(is_integer(dtype) for each in (call, *call.args) for dtype in dtypes_of(each))
 
 
 # ---- where a condition stands --------------------------------------------------------------------
