@@ -3,9 +3,10 @@
 python benchmarks/startup.py [--runs N] [--json OUT]    (or `make benchmark`)
 
 The file is the library's patterns over and over, under other names. The limit: a check takes no
-longer than three times `python -c "import lark"` and the parse of the file. What is measured is
-processor time, which on an idle machine is the time one waits: everything is run in turn, and of
-each the fastest run counts, for what is slower is the machine's other work.
+longer than three times what `python -c "import lark"` and the parse of the file take together. What
+the check adds to the parse is shown beside it, in imports of lark. What is measured is processor
+time, which on an idle machine is the time one waits: everything is run in turn, and of each the
+fastest run counts, for what is slower is the machine's other work.
 """
 
 from __future__ import annotations
@@ -109,12 +110,20 @@ def main() -> int:
     parser.add_argument("--json", metavar="OUT", default=str(ROOT / "build" / "startup.json"))
     options = parser.parse_args()
     figures = measure(options.runs)
-    ratio = (figures["check"] - figures["parse"]) / figures["import_lark"]
+    ratio = figures["check"] / (figures["import_lark"] + figures["parse"])
+    added = (figures["check"] - figures["parse"]) / figures["import_lark"]
     print("| what | ms |\n|---|---:|")
     for name, each in figures.items():
         print(f"| {name.replace('_', ' ')} | {each:.1f} |")
-    print(f"| (check - parse) / import lark | {ratio:.2f}, at most {LIMIT:.0f} |")
-    result = {"milliseconds": figures, "ratio": ratio, "limit": LIMIT, "patterns": PATTERNS}
+    print(f"| (check - parse) / import lark | {added:.2f} |")
+    print(f"| check / (import lark + parse) | {ratio:.2f}, at most {LIMIT:.0f} |")
+    result = {
+        "milliseconds": figures,
+        "ratio": ratio,
+        "limit": LIMIT,
+        "added": added,
+        "patterns": PATTERNS,
+    }
     Path(options.json).parent.mkdir(parents=True, exist_ok=True)
     Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(f"wrote {options.json}")
