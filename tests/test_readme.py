@@ -53,3 +53,11 @@ def test_the_message_of_the_readme_is_what_is_said() -> None:
     text = f'compiler "n"\n\n\n\npattern p(x: int8, w: int8) -> acc: int32 {{\n{line[1]}\n}}'
     _, found = check_source(Source("npu.qpat", text))
     assert render_all(found) + "\n" == shown
+
+
+def test_the_canonical_form_of_the_readme_is_what_is_written(tmp_path: Path) -> None:
+    before, after = (text for _, text in BLOCKS if text.startswith("#[version"))
+    model, written = tmp_path / "small.relay", tmp_path / "canonical.relay"
+    model.write_text(before)
+    assert main(["canonicalize", str(model), "--patterns", "tflite", "--relay", str(written)]) == 0
+    assert re.sub(r" /\* ty=[^*]*\*/", "", written.read_text()).rstrip() + "\n" == after

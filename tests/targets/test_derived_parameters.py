@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tflite
 import tvm
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from qpat.relay.environment import listening
 from qpat.relay.loading import load
 from qpat.source import Source
 from qpat.verify.building import EXACT, Batch
+from tests.oracle.interpreter import unary
 
 qnn = relay.qnn.op
 
@@ -49,6 +51,11 @@ pattern tanh(x: int8 | uint8 | int16) -> y: x.dtype {
   y   = clip(out)?
   param table = lut(x, y)
   meaning y = tanh(x)
+}
+pattern exp(x: int8 | int16) -> y: x.dtype {
+  y = qnn.quantize(exp(qnn.dequantize(x, ..)), ..)
+  param table = lut(x, y)
+  meaning y = exp(x)
 }
 """
 
@@ -220,10 +227,16 @@ def test_a_convolution_of_its_parameters_alone_gives_the_same_bits() -> None:
 
 
 def tanh(dtype: str, scale: float, zero: int, out_scale: float, out_zero: int) -> Any:
+    return spelled(relay.tanh, dtype, scale, zero, out_scale, out_zero)
+
+
+def spelled(
+    operator: Any, dtype: str, scale: float, zero: int, out_scale: float, out_zero: int
+) -> Any:
     x = relay.var("x", shape=(len(inputs(dtype)),), dtype=dtype)
     real = qnn.dequantize(x, const(scale, "float32"), const(zero, "int32"))
     slots = const(out_scale, "float32"), const(out_zero, "int32")
-    return qnn.quantize(relay.tanh(real), *slots, out_dtype=dtype)
+    return qnn.quantize(operator(real), *slots, out_dtype=dtype)
 
 
 def inputs(dtype: str) -> Any:
@@ -308,6 +321,39 @@ def test_tables_of_int16_are_those_of_tflite() -> None:
             wanted.append(start - away(error / 2))
         wanted.append(away(sample(high)))
         np.testing.assert_array_equal(table, np.clip(wanted, -32768, 32767))
+
+
+@pytest.mark.parametrize("name", ["exp", "tanh"])
+def test_tables_of_int8_give_what_the_interpreter_of_tflite_gives(name: str) -> None:
+    """Bit for bit, for every input."""
+    operator = getattr(tflite.BuiltinOperator, name.upper())
+    random = np.random.default_rng(1)
+    for _ in range(20):
+        scales = [float(np.float32(2.0 ** random.uniform(-9, -4))) for _ in range(2)]
+        zeros = [int(each) for each in random.integers(-128, 128, 2)]
+        body = spelled(getattr(relay, name), "int8", scales[0], zeros[0], scales[1], zeros[1])
+        found = record_of(body).table[inputs("int8").astype(int) + 128]
+        np.testing.assert_array_equal(found, unary(operator, inputs("int8"), scales, zeros))
+
+
+def test_tables_of_int16_give_what_the_interpreter_of_tflite_gives() -> None:
+    """Its exp of int16 takes the 65,535 steps of the output for 65,536 (LUTPopulateInt16 in
+    kernels/internal/common.h), so it is that of a scale as much finer; and it samples in float32,
+    so that now and then an entry is another."""
+    random = np.random.default_rng(1)
+    differing = 0
+    for _ in range(20):
+        scales = [float(np.float32(2.0 ** random.uniform(-15, -10))) for _ in range(2)]
+        body, finer = (
+            spelled(relay.exp, "int16", scales[0], 0, each, 0)
+            for each in (scales[1], scales[1] * 65535 / 65536)
+        )
+        found = unary(tflite.BuiltinOperator.EXP, inputs("int16"), scales, (0, 0)).astype(int)
+        apart = np.abs(interpolated(record_of(finer).table) - found)
+        differing += np.count_nonzero(apart)
+        assert apart.max() <= 1
+        assert np.abs(interpolated(record_of(body).table) - found).max() <= 2
+    assert differing <= 0.002 * 20 * 65536, differing
 
 
 def away(value: Any) -> Any:
