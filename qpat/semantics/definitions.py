@@ -35,6 +35,11 @@ class Definitions:
     lost: LostItems = NOTHING_LOST
     used: set[int] = field(default_factory=set)
 
+    @property
+    def fragments(self) -> tuple[str, ...]:
+        """The names of those that are fragments."""
+        return tuple(n for n, (d, _) in self.visible.items() if isinstance(d, tree.Fragment))
+
     def find(self, name: str) -> tuple[Definition, Definitions] | None:
         """The definition that `name` or `alias.name` stands for, and the file it comes from."""
         found = self.visible.get(name)

@@ -64,3 +64,4 @@ class Scope:
     excused: Excused
     apart: tuple[str, ...]
     again: tuple[Place, ...]
+    fragments: tuple[str, ...]  # that there are, all inlined

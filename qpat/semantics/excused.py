@@ -125,7 +125,7 @@ class Excused:
     lacks_fills: bool = False
     lacks_forms: bool = False
     lacks_guards: bool = False  # in the statement that is looked at
-    lacks_rows: bool = False  # there are too many to build them all
+    lacks_rows: bool = False  # too many to build them all, or hidden in a fragment that is lost
     lacks_uses: bool = False  # an operand is wrong or missing, so a name may lack its use
     lacks_structure: bool = False
     lacks_blocks: bool = False

@@ -116,9 +116,9 @@ class _Inliner:
         return [*before, *inlined]
 
     def _no_fragment(self, name: tree.Identifier, definitions: Definitions) -> None:
-        known = [n for n, (d, _) in definitions.visible.items() if isinstance(d, tree.Fragment)]
         message = f"no fragment `{name.text}`"
-        self.findings.error("QP154", name.span, message, hint=did_you_mean(name.text, known))
+        hint = did_you_mean(name.text, definitions.fragments)
+        self.findings.error("QP154", name.span, message, hint=hint)
 
     # ---- one use ----
     def _inlined(

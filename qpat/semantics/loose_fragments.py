@@ -75,7 +75,7 @@ class _Checker:
                 continue
             known = operator(name.text)
             if known is None:
-                hint = did_you_mean(name.text, operator_names())
+                hint = did_you_mean(name.text, (*operator_names(), *self.definitions.fragments))
                 message = f"`{name.text}` is no Relay operator"
                 self.findings.error("QP101", name.span, message, hint=hint)
                 continue

@@ -62,7 +62,7 @@ def lower(program: Program, findings: Findings) -> ir.Module | None:
     lost = defined.definitions.lost
     patterns = [item for item in defined.file.items if isinstance(item, tree.Pattern)]
     compiler = _compiler(defined.file, bool(patterns), findings, lost)
-    interface = Interface()
+    interface = Interface(fragments=defined.definitions.fragments)
     lower_externs(defined, interface, findings)
     options = lower_options(defined, interface, findings)
     lowered: list[ir.Pattern] = []
@@ -338,6 +338,7 @@ class _Pattern:
             self.excused,
             apart(values, output.name.text),
             again,
+            self.interface.fragments,
         )
 
     def _check_places(self, found: Mapping[str, tuple[Place, ...]]) -> tuple[Place, ...]:

@@ -65,6 +65,7 @@ class Interface:
 
     externs: dict[str, ir.Extern] = field(default_factory=dict)
     option_kinds: dict[str, ir.Kind] = field(default_factory=dict)
+    fragments: tuple[str, ...] = ()  # what a misspelt operator may have been
 
 
 @dataclass(frozen=True)

@@ -439,15 +439,18 @@ class _RowBuilder:
         if signature is None:
             hint = _FROM_PYTHON.get(name.text.rsplit(".", 1)[-1])
             self.scope.excused.lacks_uses |= hint is not None  # it stands for what has a name
-            hint = hint or did_you_mean(name.text, operator_names())
+            known = (*operator_names(), *self.scope.fragments)
+            hint = hint or did_you_mean(name.text, known)
             message = f"`{name.text}` is no Relay operator"
-            fix = respelt(name.span, name.text, operator_names())
+            fix = respelt(name.span, name.text, known)
             self.findings.error("QP101", name.span, message, hint=hint, fix=fix)
             return self.unknown_call(node, name.text)
         return Arguments(self, node, signature).build()
 
     def unknown_call(self, node: tree.Call, name: str) -> int:
-        """Goes on behind an unknown operator, so that faults in its operands are reported too."""
+        """Goes on behind an unknown operator, so that faults in its operands are reported too. It
+        may be a fragment, which has rows without some of them."""
+        self.scope.excused.lacks_rows = True
         given = [a for a in node.arguments if not isinstance(a, tree.NO_VALUE)]
         operands = [self.structure(argument)[0] for argument in given]
         index = self.add(ir.Call(name, tuple(operands), (), node.span))

@@ -49,9 +49,21 @@ def laid_out(before: str, text: str, after: str, depth: int) -> list[str]:
     opening = _last_bracket(text)
     if opening is None:
         return [line]
-    items = list(_split(text[opening + 1 : -1], r", "))
     head, tail = f"{before}{text[: opening + 1]}", f"{text[-1]}{after}"
+    items = list(_split(text[opening + 1 : -1].removesuffix(","), r", "))
+    if len(items) == 1 and _only_groups(text, opening):
+        # A comma behind the only item would make a tuple of it.
+        margin = INDENT * depth
+        return [f"{margin}{head}", *laid_out("", items[0], "", depth + 1), f"{margin}{tail}"]
     return bracketed(head, items, tail, depth)
+
+
+def _only_groups(text: str, opening: int) -> bool:
+    """Whether the bracket that opens there and ends the text is an index or holds together what is
+    in it: it is no call, tuple, list or set."""
+    follows = opening > 0 and (text[opening - 1].isalnum() or text[opening - 1] in "_)]")
+    wanted = "[" if follows else "("
+    return text[opening] == wanted and not text.endswith((",)", ",]"))
 
 
 def _parts(text: str) -> list[str]:
