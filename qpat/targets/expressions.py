@@ -30,6 +30,7 @@ _READS = (
     ir.ExternCall,
     ir.Subscript,
 )
+_GIVE_TUPLES = frozenset(["dim", "pads", "axes", "along", "limits", "fixed_point"])
 _SCALARS = frozenset([Kind.BOOL, Kind.INT, Kind.TEXT])
 _COMPARISONS = frozenset(["==", "!=", "<=", ">=", "<", ">"])
 
@@ -45,6 +46,19 @@ class Variables:
     options: str
     externs: Mapping[str, ir.Extern]
     many: frozenset[str] = frozenset()
+
+
+def _is_narrow(node: ir.Expression) -> bool:
+    """Whether a value is one of the graph, perhaps in few bits, or a tuple."""
+    if node.kind in (Kind.INT, Kind.FLOAT):
+        return False
+    if isinstance(node, ir.Conditional):
+        return _is_narrow(node.then) or _is_narrow(node.otherwise)
+    if isinstance(node, ir.Operation) and node.operator == "??":
+        return any(map(_is_narrow, node.operands))
+    if isinstance(node, ir.Function):
+        return node.name in _GIVE_TUPLES
+    return isinstance(node, (*_READS, ir.Sequence))
 
 
 def _literal(value: object) -> str:
@@ -148,9 +162,9 @@ class _Writer:
         return f"{self.variables.options}.fact({string(fact)})"
 
     def _number(self, node: ir.Expression, precedence: int) -> str:
-        """An operand to calculate with: what was read from the graph is widened first."""
-        read = isinstance(node, _READS)
-        if (read and node.kind not in (Kind.INT, Kind.FLOAT)) or isinstance(node, ir.Sequence):
+        """An operand to calculate with: what was read from the graph is widened first, and Python's
+        tuples do not calculate."""
+        if _is_narrow(node):
             return f"number({self.text(node)[0]})"
         return self.at(node, precedence)
 

@@ -1,0 +1,292 @@
+"""Random operators without weights, as the tables take them: pools, pads, elementwise ones, floats
+between a dequantize and a quantize, reductions, and what moves integers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from tvm import relay
+
+from tests.library.draw import Draw, number, qnn
+
+Body = Callable[[Draw], Any]
+
+
+def dtype_of(draw: Draw, usual: str = "int8") -> str:
+    return draw.mostly([usual], ["int8", "uint8", "int16", "int32"])
+
+
+def shape(draw: Draw, ranks: tuple[int, ...] = (2, 3, 4)) -> list[int]:
+    rank = draw.mostly(ranks, [1, 5])
+    sides = [draw.mostly([1, 2, 3, 5], [65537]) for _ in range(rank)]
+    if rank == 4:
+        sides[0] = draw.mostly([1], [2])
+    return sides
+
+
+# ---- pools and pads ------------------------------------------------------------------------
+
+
+def pool_of(draw: Draw, x: Any, average: bool) -> Any:
+    sides = [int(each) for each in x.type_annotation.shape[1:3]]
+    size = draw.mostly([[1, 1], [2, 2], [2, 3], sides], [[9, 2], [257, 2]])
+    most = [max(1, each) for each in size]
+    padding = [draw.mostly([0, 0, 1], [3, 4]) for _ in range(4)]
+    padding = [min(each, most[at % 2] - 1) for at, each in enumerate(padding)]
+    strides = draw.mostly([[1, 1], [2, 2], [3, 1], size], [[4, 1], [4, 4]])
+    settings = {"pool_size": size, "strides": strides, "padding": padding, "layout": "NHWC"}
+    if average:
+        counts = draw.often(0.1)
+        return relay.nn.avg_pool2d(x, **settings, count_include_pad=counts)
+    return relay.nn.max_pool2d(x, **settings)
+
+
+def image(draw: Draw, dtype: str) -> Any:
+    sides = draw.mostly([[8, 8], [4, 6], [9, 5]], [[260, 4]])
+    return draw.var([draw.mostly([1], [2]), *sides, draw.one([1, 3])], dtype)
+
+
+def max_pool2d(draw: Draw) -> Any:
+    return draw.clipped(pool_of(draw, image(draw, dtype_of(draw)), average=False))
+
+
+def avg_pool2d(draw: Draw) -> Any:
+    dtype = draw.mostly(["int8", "uint8"], ["int16"])
+    x = image(draw, dtype)
+    wide = relay.cast(x, "int32")
+    sides = [int(each) for each in x.type_annotation.shape[1:3]]
+    size = draw.mostly([[1, 1], [2, 2], [2, 3], sides], [[9, 2]])
+    padding = [draw.mostly([0, 0, 1], [3, 4]) for _ in range(4)]
+    padding = [min(each, size[at % 2] - 1) for at, each in enumerate(padding)]
+    strides = draw.mostly([[1, 1], [2, 2], size], [[4, 4]])
+    pool = relay.nn.avg_pool2d(
+        wide, size, strides, padding=padding, layout="NHWC", count_include_pad=draw.often(0.1)
+    )
+    out = draw.mostly([dtype], ["int8", "int16"])
+    return draw.clipped(relay.cast(pool, out))
+
+
+def pad(draw: Draw) -> Any:
+    dtype = draw.mostly(["int8", "uint8"], ["int16"])
+    rank = draw.mostly([4], [2, 3])
+    widths = [[0, 0] for _ in range(rank)]
+    for at in draw.one([[1, 2], [3], [1], [0], [1, 3], []]) if rank == 4 else [0]:
+        widths[at] = [draw.mostly([0, 1, 2], [31, 32, 33]), draw.mostly([0, 1], [32, 33])]
+    info = np.iinfo(dtype)
+    value = int(draw.random.integers(info.min, info.max, endpoint=True))
+    x = draw.var([draw.mostly([1], [2]), *(draw.one([1, 4]) for _ in range(rank - 1))], dtype)
+    return relay.nn.pad(x, widths, relay.const(value, dtype))
+
+
+# ---- two operands --------------------------------------------------------------------------
+
+
+def two(draw: Draw, dtype: str) -> tuple[Any, Any]:
+    """Two operands that Relay broadcasts, of one rank or two."""
+    first = shape(draw)
+    if 65537 in first:
+        return draw.var(first, dtype), draw.var(first, dtype)
+    second = [each if draw.often(0.6) else 1 for each in first]
+    first = [each if draw.often(0.9) else 1 for each in first]
+    if draw.often(0.3):
+        second = second[int(draw.random.integers(len(second))) :]
+    if len(first) == 4 and first[0] != 1:
+        first[0] = draw.mostly([1], [first[0]])
+    both = (draw.var(first, dtype), draw.var(second, dtype))
+    return both if draw.often() else both[::-1]
+
+
+def quantized_binary(operator: str) -> Body:
+    def body(draw: Draw) -> Any:
+        dtype = draw.mostly(["int8", "uint8", "int16"], ["int32"])
+        x, x2 = two(draw, dtype)
+        if draw.often(0.1):
+            x = relay.const(np.asarray(3, dtype))
+            x2 = relay.const(np.asarray(4, dtype)) if draw.often(0.4) else x2
+        often = 0.7 if dtype == "int16" else 0.2
+        slots = [each for _ in range(3) for each in (draw.scale(), draw.zero(dtype, often))]
+        return draw.clipped(getattr(qnn, operator)(x, x2, *slots))
+
+    return body
+
+
+def extreme(operator: str) -> Body:
+    def body(draw: Draw) -> Any:
+        dtype = draw.mostly(["int8", "uint8"], ["int16", "int32"])
+        x, x2 = two(draw, dtype)
+        plain = getattr(relay, operator)(x, x2)
+        if draw.often(0.4):
+            return draw.clipped(plain)
+        scale = draw.scale()
+        out = scale if draw.often(0.7) else draw.scale()
+        kept = draw.mostly(["int8", "uint8"], ["int16"])
+        zeros = draw.zero(dtype), draw.zero(kept)
+        body = relay.clip(plain, -5, 90)
+        return qnn.requantize(body, scale, zeros[0], out, zeros[1], out_dtype=kept)
+
+    return body
+
+
+def shl(draw: Draw) -> Any:
+    x, x2 = two(draw, draw.mostly(["int32"], ["int8"]))
+    # One behind a clip the table never takes, nor what stands before it then.
+    return draw.clipped(relay.left_shift(x, x2), 0.15)
+
+
+# ---- floats --------------------------------------------------------------------------------
+
+
+def fake(operator: Callable[[Draw, Any], Any], ranks: tuple[int, ...] = (2, 3, 4)) -> Body:
+    def body(draw: Draw) -> Any:
+        dtype = dtype_of(draw)
+        dtype = "int16" if dtype == "int32" else dtype
+        x = draw.var(shape(draw, ranks), dtype)
+        out = draw.mostly([dtype], ["int8", "uint8"])
+        draw.note("int16", dtype == out == "int16")
+        return draw.quantized(operator(draw, draw.dequantized(x, dtype)), out)
+
+    return body
+
+
+def softmax_of(draw: Draw, real: Any) -> Any:
+    axis = draw.mostly([-1], [0])
+    draw.note("softmax over another axis", axis == 0)
+    return relay.nn.softmax(real, axis=axis)
+
+
+def softmax_in_its_space(draw: Draw) -> Any:
+    dtype = draw.mostly(["int8"], ["int16", "uint8"])
+    x = draw.var(shape(draw), dtype)
+    scale, zero = {"int8": (1 / 256, -128), "int16": (1 / 32768, 0)}.get(dtype, (1 / 256, 0))
+    scale = draw.mostly([scale], [1 / 128])
+    zero = draw.mostly([zero], [1])
+    real = relay.nn.softmax(draw.dequantized(x, dtype))
+    slots = relay.const(np.float32(scale)), relay.const(np.int32(zero))
+    return qnn.quantize(real, *slots, out_dtype=draw.mostly([dtype], ["int8"]))
+
+
+def hard_swish_of(draw: Draw, real: Any) -> Any:
+    three, six = draw.mostly([(3.0, 6.0)], [(3.0, 5.0), (2.0, 6.0)])
+    draw.note("constants that are no hard swish", (three, six) != (3.0, 6.0))
+    half = relay.clip(relay.add(real, relay.const(np.float32(three))), 0, 6)
+    return relay.divide(relay.multiply(real, half), relay.const(np.float32(six)))
+
+
+def resize2d(draw: Draw) -> Any:
+    dtype = draw.mostly(["int8"], ["uint8"])
+    sides = [draw.one([2, 3, 5]) for _ in "HW"]
+    x = draw.var([draw.one([1, 2]), *sides, 3], dtype)
+    linear = draw.often()
+    mode = draw.mostly(["asymmetric", "align_corners", "half_pixel"], ["pytorch_half_pixel"])
+    delta = 1 if mode == "align_corners" and linear else 0
+    size = draw.mostly([[2 * each - delta for each in sides], sides], [[4, 7], [2 * sides[0], 3]])
+    settings = {
+        "layout": "NHWC",
+        "method": "linear" if linear else draw.mostly(["nearest_neighbor"], ["cubic"]),
+        "coordinate_transformation_mode": mode,
+        "rounding_method": draw.mostly(
+            ["round_prefer_ceil" if mode == "half_pixel" else ""], ["floor"]
+        ),
+        "roi": draw.mostly([None], [(0.0, 0.0, 1.0, 1.0)]),
+    }
+    if not linear:
+        return relay.image.resize2d(x, size, **settings)
+    scale, zero = draw.scale(), draw.zero(dtype)
+    resized = relay.image.resize2d(qnn.dequantize(x, scale, zero), size, **settings)
+    same = draw.often(0.8)
+    draw.note("a resize that changes the space", not same)
+    out = (scale, zero) if same else (draw.scale(), zero)
+    return qnn.quantize(resized, *out, out_dtype=dtype)
+
+
+# ---- reductions ----------------------------------------------------------------------------
+
+
+def mean(draw: Draw) -> Any:
+    dtype = draw.mostly(["int8", "uint8"], ["int16"])
+    rank = draw.mostly([2, 3, 4], [5])
+    sides = [draw.mostly([1, 3, 60], [65, 257, 300]) for _ in range(rank)]
+    first = 1 if rank == 4 else 0
+    usual = [[first], [first + 1], [first, first + 1]]
+    axis = draw.mostly(usual, [[0], [rank - 1], [-1]])
+    exclude = draw.often(0.15)
+    removed = sorted({each % rank for each in axis})
+    removed = [i for i in range(rank) if i not in removed] if exclude else removed
+    draw.note("a negative axis", min(axis) < 0)
+    side = sides[0] if rank < 4 else 0
+    draw.note("width alone, limited like height", removed == [1] and rank < 4 and side > 64)
+    kept = draw.mostly([dtype], ["int8", "uint8", "int16"])
+    scale, zero = draw.scale(), draw.zero(dtype)
+    same = draw.often() and kept == dtype
+    out = (scale, zero) if same else (draw.scale(), draw.zero(kept))
+    x = draw.var(sides, dtype)
+    body = relay.mean(relay.cast(x, "int32"), axis=axis, keepdims=draw.often(), exclude=exclude)
+    return qnn.requantize(body, scale, zero, *out, out_dtype=kept)
+
+
+def mean_over_width(_: Draw) -> Any:
+    """In three dimensions, of which the first, that is not reduced, is large."""
+    draw = Draw(0)
+    x = draw.var([300, 2, 4], "int8")
+    scale, zero = draw.scale(), draw.zero("int8")
+    body = relay.mean(relay.cast(x, "int32"), axis=[1])
+    return qnn.requantize(body, scale, zero, scale, zero, out_dtype="int8")
+
+
+def total(draw: Draw) -> Any:
+    dtype = draw.mostly(["int8", "uint8", "int16", "int32"], ["int64"])
+    rank = draw.mostly([3, 4], [2])
+    axis = draw.mostly([[rank - 1]], [[0], [1], [-1]])
+    draw.note("a negative axis", min(axis) < 0)
+    x = draw.var([draw.one([1, 2, 4]) for _ in range(rank)], dtype)
+    body = relay.sum(relay.cast(x, "int32"), axis=axis, keepdims=draw.often())
+    return draw.clipped(draw.requantized(body, draw.scale(), draw.mostly(["int8"], ["uint8"])))
+
+
+# ---- several tensors and movement ------------------------------------------------------------
+
+
+def concatenate(draw: Draw) -> Any:
+    dtype = draw.mostly(["int8"], ["uint8"])
+    sides = shape(draw)
+    xs = [draw.var(sides, dtype) for _ in range(draw.one([2, 3]))]
+    rank = len(sides)
+    axis = draw.mostly([int(draw.random.integers(rank))], [-1])
+    if draw.often():
+        return relay.concatenate(xs, axis=axis)
+    scales = [draw.scale()] * len(xs) if draw.often(0.7) else [draw.scale() for _ in xs]
+    zeros = [draw.zero(dtype)] * len(xs) if draw.often(0.8) else [draw.zero(dtype) for _ in xs]
+    same = draw.often(0.7)
+    out = (scales[0], zeros[0]) if same else (draw.scale(), draw.zero(dtype))
+    equal = len({float(number(s)) for s in scales}) == 1 == len({int(number(z)) for z in zeros})
+    draw.note("a concatenation that changes the space", equal and not same)
+    return qnn.concatenate(relay.Tuple(xs), scales, zeros, *out, axis=axis)
+
+
+def split(draw: Draw) -> Any:
+    x = draw.var([1, 6, draw.mostly([4], [65540])], draw.mostly(["int8"], ["uint8"]))
+    sections = draw.one([2, 3, (1, 4)])
+    return relay.split(x, sections, axis=1).astuple()
+
+
+def requantize(draw: Draw) -> Any:
+    dtype = draw.mostly(["int8"], ["uint8", "int32"])
+    x = draw.var(shape(draw), dtype)
+    out = draw.mostly(["int8"], ["int16"])
+    slots = draw.scale(), draw.zero(dtype), draw.scale(), draw.zero(out)
+    return qnn.requantize(x, *slots, out_dtype=out)
+
+
+def moved(operator: Callable[[Draw, Any], Any]) -> Body:
+    def body(draw: Draw) -> Any:
+        return operator(draw, draw.var(shape(draw), draw.mostly(["int8"], ["uint8", "int16"])))
+
+    return body
+
+
+def sliced(draw: Draw, x: Any) -> Any:
+    rank = len(x.type_annotation.shape)
+    strides = [draw.mostly([1], [2]) for _ in range(rank)] if draw.often() else None
+    return relay.strided_slice(x, [0] * rank, [1] * rank, strides)

@@ -1,0 +1,82 @@
+"""For each row of a hand-written table, graphs drawn around it, and in what the tables differ."""
+
+from __future__ import annotations
+
+import numpy as np
+from tvm import relay
+
+from tests.library import convolutions, operators
+from tests.library.operators import Body, extreme, fake, moved, quantized_binary
+
+
+def _activation(name: str) -> Body:
+    return fake(lambda draw, real: getattr(relay, name)(real))
+
+
+CMSIS_NN: dict[str, Body] = {
+    "conv2d": lambda draw: convolutions.conv2d(draw, "HWIO"),
+    "depthwise_conv2d": lambda draw: convolutions.conv2d(draw, "HWOI"),
+    "fully_connected": convolutions.dense,
+    "avg_pool2d": operators.avg_pool2d,
+    "max_pool2d": operators.max_pool2d,
+    "mul": quantized_binary("mul"),
+    "add": quantized_binary("add"),
+    "softmax": operators.softmax_in_its_space,
+}
+
+ETHOS_U: dict[str, Body] = {
+    "conv2d": lambda draw: convolutions.conv2d(draw, "HWIO"),
+    "depthwise_conv2d": lambda draw: convolutions.conv2d(draw, "HWOI"),
+    "conv2d_of_many_weights": convolutions.lots_of_weights,
+    "conv2d_transpose": convolutions.conv2d_transpose,
+    "fully_connected": convolutions.dense,
+    "max_pool2d": operators.max_pool2d,
+    "avg_pool2d": operators.avg_pool2d,
+    "pad": operators.pad,
+    **{name: quantized_binary(name) for name in ("add", "subtract", "mul")},
+    **{name: extreme(name) for name in ("minimum", "maximum")},
+    "shl": operators.shl,
+    "reshape": moved(lambda draw, x: relay.reshape(x, [-1])),
+    "reshape_to_five": moved(lambda draw, x: relay.reshape(x, [1, 1, 1, 1, -1])),
+    "strided_slice": moved(operators.sliced),
+    "expand_dims": moved(lambda draw, x: relay.expand_dims(x, 0)),
+    "squeeze": moved(lambda draw, x: relay.squeeze(x)),
+    **{name: _activation(name) for name in ("abs", "tanh", "sigmoid")},
+    "leaky_relu": fake(lambda draw, real: relay.nn.leaky_relu(real, 0.25)),
+    "softmax": fake(operators.softmax_of),
+    "hard_swish": fake(operators.hard_swish_of),
+    "resize2d": operators.resize2d,
+    "mean": operators.mean,
+    "sum": operators.total,
+    "concatenate": operators.concatenate,
+    "split": operators.split,
+    "requantize": operators.requantize,
+}
+
+
+# Rows of which no graph here is taken, or every one.
+NEVER = {"reshape_to_five"}
+
+# In what respect a table of TVM does what it should not: a graph that shows it (or a row, some of
+# whose graphs do), what the table says, and what the library says.
+NO_BIAS = np.zeros(2, "int32")
+DIFFERENCES: dict[str, dict[str, tuple[Body, str | None, str | None]]] = {
+    "ethos-u": {
+        "pads by another value than the zero point": (ETHOS_U["conv2d"], None, "qnn_conv2d"),
+        "pads more than height and width": (ETHOS_U["depthwise_conv2d"], None, "depthwise_conv2d"),
+        "a pad too large to be folded": (ETHOS_U["conv2d"], None, "qnn_conv2d"),
+        "one output channel": (ETHOS_U["conv2d"], None, "qnn_conv2d"),
+        "a dilation that is not square": (
+            lambda _: convolutions.plain_conv2d((64, 2), (1, 2), NO_BIAS),
+            None,
+            "qnn_conv2d",
+        ),
+        "int16": (ETHOS_U["tanh"], None, "tanh"),
+        "softmax over another axis": (ETHOS_U["softmax"], "softmax", None),
+        "constants that are no hard swish": (ETHOS_U["hard_swish"], "hard_swish", None),
+        "a resize that changes the space": (ETHOS_U["resize2d"], "resize2d", None),
+        "a concatenation that changes the space": (ETHOS_U["concatenate"], "concat", None),
+        "a negative axis": (ETHOS_U["mean"], None, "mean"),
+        "width alone, limited like height": (operators.mean_over_width, None, "mean"),
+    },
+}

@@ -1,0 +1,56 @@
+"""The tables of the library and those of TVM take the same graphs, row by row, but for what is
+listed in docs/library.md."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.library import rows
+from tests.library.operators import Body
+from tests.library.verdicts import cases, generated, verdict
+from tests.single_pass.real_tables import HAS_ETHOSU, table
+
+# More of them in the long run (`make fuzz`).
+COUNT = max(40, int(os.environ.get("QPAT_FUZZ_EXAMPLES", "0")) // 10)
+DOCS = (Path(__file__).parents[2] / "docs" / "library.md").read_text(encoding="utf-8")
+
+TABLES: Mapping[str, tuple[str, Mapping[str, Body]]] = {
+    "cmsis-nn": ("cmsis_nn", rows.CMSIS_NN),
+    "ethos-u": ("ethos_u", rows.ETHOS_U),
+}
+CASES = [(name, row) for name, (_, bodies) in TABLES.items() for row in bodies]
+
+
+@pytest.mark.parametrize(("name", "row"), CASES)
+def test_rows_take_the_same_graphs(name: str, row: str) -> None:
+    if name == "ethos-u" and not HAS_ETHOSU:
+        pytest.skip("ethos-u-vela is not installed")
+    stem, bodies = TABLES[name]
+    theirs, ours = table(name), generated(stem).pattern_table()
+    taken = 0
+    for seed, root, traits in cases(bodies[row], COUNT):
+        expected, found = verdict(theirs, root), verdict(ours, root)
+        taken += found is not None
+        assert found == expected or traits, f"seed {seed}: {found}, not {expected}\n{root}"
+    assert 0 < taken < COUNT or row in rows.NEVER
+
+
+@pytest.mark.skipif(not HAS_ETHOSU, reason="ethos-u-vela is not installed")
+@pytest.mark.parametrize("trait", rows.DIFFERENCES["ethos-u"])
+def test_listed_difference_is_one(trait: str) -> None:
+    """Graphs with this trait alone that are judged differently are so in the way that is listed."""
+    body, *wanted = rows.DIFFERENCES["ethos-u"][trait]
+    theirs, ours = table("ethos-u"), generated("ethos_u").pattern_table()
+    differing: set[tuple[str | None, str | None]] = set()
+    for _, root, traits in cases(body, 600):
+        pair = verdict(theirs, root), verdict(ours, root)
+        if traits <= {trait} and pair[0] != pair[1]:
+            differing.add(pair)
+            break
+    first, second = (None if each is None else f"ethos-u.{each}" for each in wanted)
+    assert differing == {(first, second)}
+    assert trait in DOCS
