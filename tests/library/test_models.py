@@ -1,0 +1,65 @@
+"""On every model the library's composites are those of TVM's own tables, structure and all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import tvm
+from tvm import relay
+
+import qpat
+from qpat.relay.graph import post_order
+from qpat.relay.importing import import_model
+from qpat.relay.prepare import prepare
+from tests.library.verdicts import generated
+from tests.models import DATA, IMPORTABLE
+from tests.single_pass.real_tables import HAS_ETHOSU, table
+
+TABLES = {"cmsis-nn": "cmsis_nn", "ethos-u": "ethos_u"}
+# docs/library.md says why.
+ONLY_OURS = {("ethos-u", "tflite/ds_cnn_kws_int16x8.tflite"): Counter({"ethos-u.matmul": 1})}
+
+
+@pytest.mark.parametrize("model", IMPORTABLE)
+def test_composites_of_a_model_are_those_of_the_tables(model: str) -> None:
+    imported = import_model(DATA / model, None)
+    module = prepare(imported.module, dict(imported.params), None)
+    for name, stem in TABLES.items():
+        if name == "ethos-u" and not HAS_ETHOSU:
+            continue
+        patterns = generated(stem)
+        copied = patterns.prepare(module) if hasattr(patterns, "prepare") else module
+        theirs = composites(qpat.merge_composite(table(name))(module))
+        ours = composites(qpat.merge_composite(patterns.pattern_table())(copied))
+        assert not theirs - ours, name
+        more = Counter(composite for composite, _ in (ours - theirs).elements())
+        assert more == ONLY_OURS.get((name, model), Counter()), name
+
+
+def composites(module: Any) -> Counter[tuple[str, Any]]:
+    """Names and structures. What is embedded and what is handed over is left out of account: a
+    table takes a constant for any value where a pattern says that it may be one."""
+    return Counter(
+        (str(call.op.attrs["Composite"]), structure(call.op.body))
+        for call in post_order(module["main"].body)
+        if isinstance(call, relay.Call)
+        and isinstance(call.op, relay.Function)
+        and call.op.attrs is not None
+        and "Composite" in call.op.attrs
+    )
+
+
+def structure(expr: Any) -> Any:
+    """The operators of an expression, nested as they are."""
+    if isinstance(expr, relay.Call):
+        name = expr.op.name if isinstance(expr.op, tvm.ir.Op) else "a function"
+        inner = [structure(each) for each in expr.args]
+        return name, tuple(each for each in inner if each is not None)
+    if isinstance(expr, relay.Tuple):
+        inner = [structure(each) for each in expr.fields]
+        return "a tuple", tuple(each for each in inner if each is not None)
+    if isinstance(expr, relay.TupleGetItem):
+        return expr.index, structure(expr.tuple_value)
+    return None
