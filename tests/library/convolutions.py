@@ -46,6 +46,7 @@ def conv2d(draw: Draw, layout: str) -> Any:
     if source is not x:
         _, (top, bottom), (left, right), _ = source.attrs.pad_width
         whole = np.add(padding, [int(each) for each in (top, left, bottom, right)])
+        draw.note("a pad, and padding of the convolution", any(padding))
         draw.note("a pad too large to be folded", bool(np.any(whole > [31, 31, 32, 32])))
     w = draw.weights(shape, kernel_dtype)
     acc = qnn.conv2d(

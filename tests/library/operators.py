@@ -65,6 +65,7 @@ def avg_pool2d(draw: Draw) -> Any:
         wide, size, strides, padding=padding, layout="NHWC", count_include_pad=draw.often(0.1)
     )
     out = draw.mostly([dtype], ["int8", "int16"])
+    draw.note("a result of another dtype", out != dtype)
     return draw.clipped(relay.cast(pool, out))
 
 
@@ -112,6 +113,73 @@ def quantized_binary(operator: str) -> Body:
     return body
 
 
+def with_constant(operator: str) -> Body:
+    """A tensor and a constant: a number, or one for each channel; often what changes nothing."""
+
+    def body(draw: Draw) -> Any:
+        dtype = draw.mostly(["int8", "uint8"], ["int16"])
+        sides = [draw.mostly([1], [2]), draw.one([1, 3]), draw.mostly([1, 4], [5])]
+        count = draw.mostly([1, sides[-1]], [3])
+        info = np.iinfo(dtype)
+        value = draw.random.integers(info.min, info.max, max(count, 1), endpoint=True).astype(dtype)
+        flat = [1] * draw.one([0, 1, 2]) + [count] if count > 1 else []
+        c = relay.const(value.reshape(flat) if flat else value[0])
+        x = draw.var(sides, dtype)
+        scale, zero, c_scale, c_zero = (
+            draw.scale(),
+            draw.zero(dtype),
+            draw.scale(),
+            draw.zero(dtype),
+        )
+        out, out_zero = draw.scale(), draw.zero(dtype)
+        real = float(number(c_scale)) * (int(value[0]) - int(number(c_zero)))
+        if draw.often(0.5):  # what is a change of space and nothing else
+            factor = abs(real) * float(number(scale)) or 1.0
+            out, out_zero = relay.const(np.float32(factor)), zero
+        if operator == "add" and draw.often(0.5):
+            moved = round(int(number(zero)) - real / float(number(scale)))
+            out, out_zero = scale, relay.const(np.int32(min(max(moved, info.min), info.max)))
+        if operator == "mul":
+            draw.note(
+                "a product that moves the zero point", int(number(zero)) != int(number(out_zero))
+            )
+        else:
+            apart = int(number(zero)) - real / float(number(scale)) - int(number(out_zero))
+            same = bool(np.isclose(number(scale), number(out)))
+            draw.note("a sum that changes the space", apart < -1 or not same)
+        slots = [scale, zero, c_scale, c_zero]
+        pair = (x, c, *slots) if draw.often() else (c, x, *slots[2:], *slots[:2])
+        return getattr(qnn, operator)(*pair, out, out_zero)
+
+    return body
+
+
+def product_that_moves(_: Draw) -> Any:
+    """By the number 1, into a space with another zero point."""
+    draw = Draw(0)
+    one, zero = relay.const(np.float32(1)), relay.const(np.int32(0))
+    half, five = relay.const(np.float32(0.5)), relay.const(np.int32(5))
+    c = relay.const(np.int8(1))
+    return qnn.mul(draw.var([1, 2, 4], "int8"), c, half, zero, one, zero, half, five)
+
+
+def in_its_space(operator: str, scale: float, signed: int, unsigned: int) -> Body:
+    """A function of a float, quantized to the space that an accelerator has for it, or another."""
+
+    def body(draw: Draw) -> Any:
+        dtype = draw.mostly(["int8", "uint8"], ["int16"])
+        real = draw.dequantized(draw.var(shape(draw), dtype), dtype)
+        zero = draw.mostly([signed if dtype == "int8" else unsigned], [1])
+        slots = relay.const(np.float32(draw.mostly([scale], [1 / 64]))), relay.const(np.int32(zero))
+        return qnn.quantize(getattr(relay, operator)(real), *slots, out_dtype=dtype)
+
+    return body
+
+
+def leaky_relu_of(draw: Draw, real: Any) -> Any:
+    return relay.nn.leaky_relu(real, draw.mostly([0.25, 0.01], [1.0, 0.0, 1.5]))
+
+
 def extreme(operator: str) -> Body:
     def body(draw: Draw) -> Any:
         dtype = draw.mostly(["int8", "uint8"], ["int16", "int32"])
@@ -145,6 +213,7 @@ def fake(operator: Callable[[Draw, Any], Any], ranks: tuple[int, ...] = (2, 3, 4
         x = draw.var(shape(draw, ranks), dtype)
         out = draw.mostly([dtype], ["int8", "uint8"])
         draw.note("int16", dtype == out == "int16")
+        draw.note("a result of another dtype", out != dtype)
         return draw.quantized(operator(draw, draw.dequantized(x, dtype)), out)
 
     return body

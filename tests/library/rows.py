@@ -54,6 +54,23 @@ ETHOS_U: dict[str, Body] = {
 }
 
 
+ETHOS_N: dict[str, Body] = {
+    "mul": operators.with_constant("mul"),
+    "add": operators.with_constant("add"),
+    "add_of_two": quantized_binary("add"),
+    "conv2d": lambda draw: convolutions.conv2d(draw, "HWIO"),
+    "depthwise_conv2d": lambda draw: convolutions.conv2d(draw, "HWOI"),
+    "conv2d_transpose": convolutions.conv2d_transpose,
+    "fully_connected": convolutions.dense,
+    "avg_pool2d": operators.avg_pool2d,
+    "sigmoid": operators.in_its_space("sigmoid", 1 / 256, -128, 0),
+    "tanh": operators.in_its_space("tanh", 1 / 128, 0, 128),
+    "leaky_relu": fake(operators.leaky_relu_of),
+    "mean": operators.mean,
+    "resize2d": operators.resize2d,
+    "requantize": operators.requantize,
+}
+
 # Rows of which no graph here is taken, or every one.
 NEVER = {"reshape_to_five"}
 
@@ -78,5 +95,23 @@ DIFFERENCES: dict[str, dict[str, tuple[Body, str | None, str | None]]] = {
         "a concatenation that changes the space": (ETHOS_U["concatenate"], "concat", None),
         "a negative axis": (ETHOS_U["mean"], None, "mean"),
         "width alone, limited like height": (operators.mean_over_width, None, "mean"),
+    },
+    "ethos-n": {
+        "a sum that changes the space": (
+            ETHOS_N["add"],
+            "qnn_add_to_reinterpret_quantize",
+            "qnn_add_to_depthwise",
+        ),
+        "a product that moves the zero point": (
+            operators.product_that_moves,
+            "qnn_mul_to_reinterpret_quantize",
+            None,
+        ),
+        "a pad, and padding of the convolution": (
+            ETHOS_N["conv2d"],
+            "qnn_requantize",
+            "qnn_conv2d",
+        ),
+        "a result of another dtype": (ETHOS_N["leaky_relu"], "qnn_leaky_relu", None),
     },
 }
