@@ -10,12 +10,14 @@ from tvm import relay
 from tests.library.draw import Draw, number, product, qnn
 
 
-def conv2d(draw: Draw, layout: str) -> Any:
+def conv2d(draw: Draw, layout: str, relu: bool = False) -> Any:
     """qnn.conv2d with weights HWIO or HWOI; a pad before it, a bias, a clip, or not."""
     dtype = draw.mostly(["int8", "uint8", "int8"], ["int16"])
     wide = "int64" if dtype == "int16" else draw.mostly(["int32"], ["int64"])
     kernel_dtype = draw.mostly(["int8"], ["uint8"])
     kernel = [draw.mostly([1, 2, 3], [5, 33, 65]), draw.mostly([1, 2, 3], [5, 64])]
+    if relu:
+        kernel = [draw.mostly([3, 5], [2, 4])] * 2
     dilation = [draw.mostly([1, 1, 2], [3])] * 2
     if draw.often(0.1):
         dilation[1] = 3 - min(dilation[1], 2)
@@ -39,7 +41,7 @@ def conv2d(draw: Draw, layout: str) -> Any:
     draw.note("one output channel", layout == "HWIO" and outputs == 1)
     draw.note("a dilation that is not square", dilation[0] != dilation[1])
     zero = draw.zero(dtype, often=0.3 if dtype != "int16" else 0.8)
-    per_channel = draw.often() and multiplier == 1 or layout == "HWIO"
+    per_channel = layout == "HWIO" or (multiplier == 1 and draw.often(0.1 if relu else 0.5))
     scale, w_scale = draw.scale(), draw.scale(outputs if per_channel and draw.often() else 0)
     w_zero = draw.zero(kernel_dtype, often=0.7)
     source = padded(draw, x, zero)
@@ -67,7 +69,15 @@ def conv2d(draw: Draw, layout: str) -> Any:
         out_dtype=wide,
     )
     body = biased(draw, acc, outputs, wide, axis=3)
+    if relu:
+        body = relay.nn.relu(body) if draw.often() else body
+        return draw.requantized(body, product(scale, w_scale), dtype, axis=3)
     return draw.clipped(draw.requantized(body, product(scale, w_scale), dtype, axis=3))
+
+
+def conv2d_with_relu(draw: Draw, layout: str) -> Any:
+    """With its activation before the requantize."""
+    return conv2d(draw, layout, relu=True)
 
 
 def padded(draw: Draw, x: Any, zero: Any) -> Any:

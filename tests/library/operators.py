@@ -69,6 +69,13 @@ def avg_pool2d(draw: Draw) -> Any:
     return draw.clipped(relay.cast(pool, out))
 
 
+def global_avg_pool2d(draw: Draw) -> Any:
+    dtype = draw.mostly(["int8", "uint8"], ["int16"])
+    wide = relay.cast(image(draw, dtype), draw.mostly(["int32"], ["float32"]))
+    layout = draw.mostly(["NHWC"], ["NCHW"])
+    return relay.cast(relay.nn.global_avg_pool2d(wide, layout=layout), dtype)
+
+
 def pad(draw: Draw) -> Any:
     dtype = draw.mostly(["int8", "uint8"], ["int16"])
     rank = draw.mostly([4], [2, 3])
@@ -332,6 +339,13 @@ def concatenate(draw: Draw) -> Any:
     equal = len({float(number(s)) for s in scales}) == 1 == len({int(number(z)) for z in zeros})
     draw.note("a concatenation that changes the space", equal and not same)
     return qnn.concatenate(relay.Tuple(xs), scales, zeros, *out, axis=axis)
+
+
+def plain_concatenate(draw: Draw) -> Any:
+    xs = [draw.var([1, 2, 3], draw.mostly(["int8"], ["int16", "uint8"])) for _ in range(2)]
+    kind = xs[0].type_annotation.dtype
+    xs[1] = draw.var([1, 2, 3], kind)
+    return relay.concatenate(xs, axis=draw.one([-1, 0, 2]))
 
 
 def split(draw: Draw) -> Any:

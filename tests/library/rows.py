@@ -71,6 +71,15 @@ ETHOS_N: dict[str, Body] = {
     "requantize": operators.requantize,
 }
 
+ARM_COMPUTE_LIB: dict[str, Body] = {
+    "conv2d": lambda draw: convolutions.conv2d_with_relu(draw, "HWIO"),
+    "depthwise_conv2d": lambda draw: convolutions.conv2d_with_relu(draw, "HWOI"),
+    "dense": convolutions.dense,
+    "avg_pool2d": operators.avg_pool2d,
+    "global_avg_pool2d": operators.global_avg_pool2d,
+    "concatenate": operators.plain_concatenate,
+}
+
 # Rows of which no graph here is taken, or every one.
 NEVER = {"reshape_to_five"}
 
@@ -95,6 +104,9 @@ DIFFERENCES: dict[str, dict[str, tuple[Body, str | None, str | None]]] = {
         "a concatenation that changes the space": (ETHOS_U["concatenate"], "concat", None),
         "a negative axis": (ETHOS_U["mean"], None, "mean"),
         "width alone, limited like height": (operators.mean_over_width, None, "mean"),
+    },
+    "arm_compute_lib": {
+        "a result of another dtype": (ARM_COMPUTE_LIB["avg_pool2d"], "avg_pool2d", None),
     },
     "ethos-n": {
         "a sum that changes the space": (
