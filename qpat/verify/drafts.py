@@ -14,12 +14,15 @@ from qpat.ops.roles import SCALAR, roles
 from qpat.ops.table import operator
 from qpat.relay.calls import constant, make_call, typed
 from qpat.semantics import ir
+from qpat.semantics.folding import Folding
+from qpat.semantics.walk import walk
 from qpat.verify.shapes import Shape, Unfit, random_shape, rule
 
 ACCUMULATORS = ("qnn.conv2d", "qnn.conv2d_transpose", "qnn.dense", "qnn.batch_matmul")
 # Operators that give another dtype than they take.
 _CONVERTING = (*ACCUMULATORS, "cast", "qnn.requantize", "qnn.quantize", "qnn.dequantize")
 _SHIFTS = ("left_shift", "right_shift")
+_FOLDING = Folding()
 _FLOATS = (0.5, 1.0, 2.0, 3.0, 1.5)
 
 
@@ -70,6 +73,18 @@ def draw_graph(
     return Graph(root, dict(maker.inputs), drawn, dict(maker.types))
 
 
+def mentioned(pattern: ir.Pattern) -> tuple[float, ...]:
+    """The numbers that stand in a pattern's conditions, those written as a fraction too."""
+    found: dict[float, None] = {}
+    for statement in pattern.statements:
+        if isinstance(statement, ir.Where):
+            for node in walk(statement.condition):
+                value = _FOLDING.value(node)
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    found.setdefault(float(value))
+    return tuple(found)
+
+
 def _is_empty(root: Any) -> bool:
     if hasattr(root.checked_type, "fields"):
         raise Unfit("an output of several tensors is not compared")
@@ -113,6 +128,7 @@ class _Maker:
             for site in (*space.scales, *space.zero_points)
         }
         self.tail = set(_tail(row, row.root))
+        self.mentioned = mentioned(pattern)
 
     # ---- nodes ----
     def make(self, index: int, wanted: Any = None, dtype: str | None = None, user: str = "") -> Any:
@@ -250,6 +266,9 @@ class _Maker:
         product = self._product(space)
         if product is not None and random.integers(0, 4):
             return product
+        told = self._told([each for each in self.mentioned if 0 < each < 1], self.scales)
+        if told is not None:
+            return np.float32(told) if count is None else np.full(count, told, "float32")
         if space in self.wanted_scales:
             return np.float32(self.wanted_scales[space] * factor)
         several = count if count is not None else length
@@ -293,11 +312,9 @@ class _Maker:
     def _zero_point(self, space: int, site: ir.Site, draft: _Draft, count: int | None) -> Any:
         if space not in self.zero_points:
             dtype = self._narrowest(space, site, draft)
-            self.zero_points[space] = (
-                self._drawn_zero_point(space, dtype)
-                if count is None
-                else [self._drawn_zero_point(space, dtype) for _ in range(count)]
-            )
+            same = count is not None and bool(self.values.integers(0, 2))
+            drawn = [self._drawn_zero_point(space, dtype) for _ in range(1 if same else count or 1)]
+            self.zero_points[space] = drawn[0] if count is None else drawn * (count if same else 1)
         return self.zero_points[space]
 
     def _narrowest(self, space: int, site: ir.Site, draft: _Draft) -> str:
@@ -317,12 +334,24 @@ class _Maker:
         info = np.iinfo(dtype if np.iinfo(dtype).bits <= 16 else "int8")
         chosen = int(random.integers(info.min, info.max, endpoint=True))
         is_accumulator = self._product(space) is not None
+        whole = [each for each in self.mentioned if info.min <= each <= info.max]
+        told = self._told([each for each in whole if each == int(each)], self.zero_points)
+        if told is not None and not is_accumulator and info.min <= told <= info.max:
+            return int(told)
         members = self.row.spaces[space].members
         is_weight = any(isinstance(self.exprs.get(each), relay.Constant) for each in members)
         if way < 2 and not is_accumulator:
             return (int(info.min), int(info.max))[way]
         few = is_accumulator or (is_weight and info.min < 0) or info.bits == 16
         return 0 if way == 2 or (few and way < 6) else chosen
+
+    def _told(self, numbers: Sequence[float], drawn: Mapping[int, Any]) -> float | None:
+        """Now and then a number that a condition mentions, or what another space has: conditions
+        ask for both."""
+        way = int(self.values.integers(0, 3))
+        others = [each for each in drawn.values() if np.ndim(each) == 0]
+        choices = (numbers, others)[way] if way < 2 else ()
+        return float(self.values.choice(choices)) if len(choices) else None
 
     def draw_what_is_open(self) -> None:
         """Scales and zero points that no constant of the graph says: those of the module around."""

@@ -21,7 +21,7 @@ from qpat.verify.shapes import Unfit
 # Parameter sets that share one draw of shapes and attributes: TVM compiles equal calls once.
 _SHARING = 2
 # Draws for one instance that is wanted, before a row is given up.
-_PATIENCE = 24
+_PATIENCE = 64
 
 Seed = tuple[int, ...]
 Inherited = Callable[[Any], Any]

@@ -270,14 +270,8 @@ class _Verification:
         """The tensors of a record and their integers, as integers.py takes them."""
         tensors = flat({name: instance.tensor(name) for name in self.ports})
         inputs = {n: each for n, each in tensors.items() if n != self.output}
-        values = {n: self._values(instance, each, drawn) for n, each in inputs.items()}
+        values = {n: _values(instance, n, each, drawn) for n, each in inputs.items()}
         return {**inputs, "": tensors.get(self.output)}, values
-
-    def _values(self, instance: Instance, tensor: Any, drawn: Mapping[str, Array]) -> Array:
-        if tensor.value is not None:
-            return np.asarray(tensor.value)
-        argument = instance.arguments[tensor.input]
-        return drawn[argument] if isinstance(argument, str) else argument
 
     def _dequantized(
         self, instance: Instance, meaning: Meaning, drawn: Mapping[str, Array]
@@ -286,7 +280,7 @@ class _Verification:
         for name, tensor in flat({name: instance.tensor(name) for name in self.ports}).items():
             if name not in meaning.variables:
                 continue
-            values = self._values(instance, tensor, drawn)
+            values = _values(instance, name, tensor, drawn)
             found[name] = dequantized(tensor, values, name, self._is_raw(name))
         return found
 
@@ -359,6 +353,15 @@ class _Verification:
         if compared.wrong and not seen:
             failure = Failure(instance, dict(inputs), real, got, compared, bound)
             verdict.failures.append(failure)
+
+
+def _values(instance: Instance, name: str, tensor: Any, drawn: Mapping[str, Array]) -> Array:
+    """The integers of a tensor. The fields of a tuple that a single operator takes are no arguments
+    of its call, but variables of the graph that are called as they are."""
+    if tensor.value is not None:
+        return np.asarray(tensor.value)
+    argument = name if tensor.input is None else instance.arguments[tensor.input]
+    return drawn[argument] if isinstance(argument, str) else argument
 
 
 def _output_space(row: ir.Row) -> int | None:
