@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
-NODE_WIDTH, NODE_HEIGHT, LAYER_GAP = 184, 42, 30
+NODE_WIDTH, NODE_HEIGHT, LAYER_GAP = 204, 42, 30
 _NODE_GAP, _BEND_WIDTH = 24, 8
 _SWEEPS = 8
 # How much an edge wants to be straight, by how many of its ends are bends (Gansner and others,
 # A technique for drawing directed graphs, 1993).
 _STRAIGHTNESS = (1.0, 2.0, 8.0)
+# And one from a node of one user that has no operands: it stands beside the way through the graph.
+_LOOSE = 0.05
 
 Edges = Sequence[tuple[int, int]]
 
@@ -172,6 +175,7 @@ class _Layered:
             neighbours = both if last else self.above if down else self.below
             for row in self.rows if down else reversed(self.rows):
                 self._place_row(row, neighbours, across)
+        self._straighten(across)
         return across
 
     def _offsets(self, row: list[int]) -> list[float]:
@@ -200,7 +204,46 @@ class _Layered:
             across[node] = middle + offset
 
     def _straightness(self, node: int, other: int) -> float:
+        if self._is_aside(node) or self._is_aside(other):
+            return _LOOSE
         return _STRAIGHTNESS[(node >= self.count) + (other >= self.count)]
+
+    def _is_aside(self, node: int) -> bool:
+        return not self.above[node] and len(self.below[node]) == 1 and self.layer_of[node] > 0
+
+    def _straighten(self, across: list[float]) -> None:
+        """Makes the bends of each edge one straight line, or few, within the room between what
+        stands left and right of them."""
+        beside: dict[int, tuple[int | None, int | None]] = {}
+        for row in self.rows:
+            for left, node, right in zip([None, *row], row, [*row[1:], None], strict=False):
+                beside[node] = left, right
+        for bends in self.bends:
+            run: list[int] = []
+            low, high = -inf, inf
+            for bend in bends:
+                least, most = self._room(bend, beside[bend], across)
+                if max(low, least) > min(high, most):
+                    self._level(run, low, high, across)
+                    run, low, high = [], -inf, inf
+                run.append(bend)
+                low, high = max(low, least), min(high, most)
+            self._level(run, low, high, across)
+
+    def _room(
+        self, node: int, beside: tuple[int | None, int | None], across: list[float]
+    ) -> tuple[float, float]:
+        left, right = beside
+        width = self.width(node)
+        least = -inf if left is None else across[left] + (self.width(left) + width) / 2 + _NODE_GAP
+        most = inf if right is None else across[right] - (self.width(right) + width) / 2 - _NODE_GAP
+        return min(least, across[node]), max(most, across[node])
+
+    def _level(self, run: list[int], low: float, high: float, across: list[float]) -> None:
+        if run:
+            wanted = sum(across[bend] for bend in run) / len(run)
+            for bend in run:
+                across[bend] = min(max(wanted, low), high)
 
 
 def _inversions(values: list[int], size: int) -> int:

@@ -29,13 +29,15 @@
   }
   function share(part, whole) {
     if (!whole) return "–";
+    if (part === 0 || part === whole) return part ? "100 %" : "0 %";
     const percent = Math.round((1000 * part) / whole) / 10;
-    if (part && percent < 0.1) return "<0.1 %";
-    return part < whole && percent > 99.9 ? ">99.9 %" : `${percent} %`;
+    if (percent < 0.1) return "<0.1 %";
+    return percent > 99.9 ? ">99.9 %" : `${percent.toFixed(1)} %`;
   }
   const number = (value) => value.toLocaleString("en-US");
   const large = (value) => value < 1e6 ? number(value) : value < 1e9 ? `${(value / 1e6).toFixed(1)} M` : `${(value / 1e9).toFixed(2)} G`;
   const end = (text, most) => text.length <= most ? text : `…${text.slice(text.length - most + 1)}`;
+  const start = (text, most) => text.length <= most ? text : `${text.slice(0, most - 1)}…`;
   const kindOf = (node) => node.kind === "composite" || node.kind === "rule" ? "taken" : node.kind;
   const keyOf = (node) => node.pattern || node.kind; // what it is in the legend
   const top = (node) => node.layer * (H + GAP);
@@ -67,7 +69,7 @@
     at("search").value = "";
     light(null);
     drawMap();
-    start();
+    begin();
   }
 
   function drawEdge([above, below, bends]) {
@@ -101,9 +103,9 @@
     shape("rect", { class: "box", width: W, height: H, rx: kind === "input" ? H / 2 : 7 }, group);
     if (kind === "taken") shape("rect", { class: "edge", x: 5, y: 7, width: 4, height: H - 14, rx: 2 }, group);
     const left = kind === "input" ? 18 : 16;
-    shape("text", { x: left, y: 18 }, group).textContent = end(node.title, 23);
+    shape("text", { x: left, y: 18 }, group).textContent = start(node.title, kind === "input" ? 21 : 23);
     const second = kind === "input" ? node.type : node.name;
-    if (second) shape("text", { class: "name", x: left, y: 33 }, group).textContent = end(second, 29);
+    if (second) shape("text", { class: "name", x: left, y: 33 }, group).textContent = end(second, 28);
     if (model.graph.results.includes(index)) {
       shape("text", { class: "result", x: W / 2, y: H + 17 }, group).textContent = "▼ result";
     }
@@ -121,10 +123,10 @@
       width: (box.width / view.scale) * marks.scale, height: (box.height / view.scale) * marks.scale,
     })) at("window").setAttribute(key, value.toFixed(1));
   }
-  function start() {
+  function begin() {
     // All of its width where that can be read, from the top.
     const box = drawing.getBoundingClientRect(), graph = model.graph;
-    const scale = Math.min(1, Math.max(0.5, (box.width - 200) / Math.max(1, graph.width)));
+    const scale = Math.min(1, Math.max(0.75, (box.width - 200) / Math.max(1, graph.width)));
     const first = nodes.length ? nodes[0].x : 0;
     const middle = graph.width * scale < box.width ? graph.width / 2 : first;
     view = { scale, x: box.width / 2 - middle * scale, y: 28 };
@@ -160,7 +162,7 @@
 
   function drawMap() {
     const graph = model.graph, box = drawing.getBoundingClientRect();
-    const scale = Math.min(130 / Math.max(1, graph.width), Math.max(60, box.height - 40) / Math.max(1, graph.height), 0.25);
+    const scale = Math.min(112 / Math.max(1, graph.width), Math.max(60, box.height - 40) / Math.max(1, graph.height), 0.25);
     map.setAttribute("width", graph.width * scale + 12);
     map.setAttribute("height", graph.height * scale + 12);
     const parent = map.firstElementChild;
@@ -266,7 +268,7 @@
       ["operators", node.kind === "composite" && (node.calls || []).join(", ")]].filter((fact) => fact[1]);
     if (node.kind === "rule") facts.unshift(["operator", `${(node.calls || []).join(", ")}, taken as it is`]);
     if (facts.length) parts.push(element("h4", { textContent: "What it is" }), table([], facts));
-    if (node.ports) parts.push(element("h4", { textContent: "Ports" }), table(["", "dtype", "shape", "scale", "zero point"], node.ports));
+    if (node.ports) parts.push(element("h4", { textContent: "Ports" }), Object.assign(table(["", "dtype", "shape", "scale", "zero point"], node.ports), { className: "ports" }));
     if (node.params) parts.push(element("h4", { textContent: "Parameters" }), table([], node.params));
     for (const [title, others] of [["Operands", node.operands], ["Users", node.users]]) {
       if (others.length) parts.push(element("h4", { textContent: title }), ...others.map(jump));
@@ -307,7 +309,7 @@
   function countsOf(counted, title) {
     const parts = [element("h2", { textContent: title })];
     const placed = counted.forms.filter((form) => form.matched || form.refused || form.lost);
-    const rows = placed.map((form) => [nameOf(form), form.matched, `${form.rows[0]}/${form.rows[1]}`, form.refused, form.lost, form.on_host,
+    const rows = placed.map((form) => [nameOf(form), form.matched, `${form.rows.filter((row) => row[1]).length}/${form.rows.length}`, form.refused, form.lost, form.on_host,
       share(form.calls, counted.calls.all), share(form.macs, counted.macs.all)]);
     if (rows.length) {
       const made = numbers(["pattern", "matched", "rows", "refused", "lost", "on host", "of calls", "of MACs"], rows, [0]);
@@ -322,6 +324,10 @@
       parts.push(element("h3", { textContent: "What refused a place" }), numbers(["refused", "on host", "pattern", "reason", "where"],
         refusals.map((each) => [each.count, each.on_host, nameOf(each.form), each.reason, each.file === null ? "" : `${each.file}:${each.line}`]), [2, 3, 4]));
     }
+    const each = counted.forms.flatMap((form) => form.rows.map((row) => [nameOf(form), ...row]));
+    const idle = each.filter((row) => row[2] === 0).length;
+    parts.push(element("details", {}, element("summary", { textContent: `Rows: ${idle} of ${each.length} never matched` }),
+      numbers(["pattern", "row", "matched", "refused"], each, [0, 1])));
     const others = counted.forms.filter((form) => !placed.includes(form)).map(nameOf);
     if (others.length) parts.push(element("h3", { textContent: "No place" }), element("p", { textContent: others.join("; ") }));
     return parts;

@@ -53,7 +53,10 @@ def _data(coverage: Coverage) -> str:
     }
     for each in (data["total"], *data["models"]):
         for form in each["forms"]:
-            form["rows"] = [sum(row["matched"] > 0 for row in form["rows"]), len(form["rows"])]
+            form["rows"] = [
+                [row["structure"], row["matched"], sum(each["count"] for each in row["refusals"])]
+                for row in form["rows"]
+            ]
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)  # ASCII
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 

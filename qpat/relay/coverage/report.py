@@ -28,7 +28,13 @@ def as_text(coverage: Coverage, colour: bool = False) -> str:
     if others:
         listed = f"no place in these models: {'; '.join(others)}"
         indent = "  "
-        parts.append(textwrap.wrap(listed, _WIDTH, subsequent_indent=indent, break_long_words=False))
+        parts.append(
+            textwrap.wrap(listed, _WIDTH, subsequent_indent=indent, break_long_words=False)
+        )
+    rows = [row for form in forms for row in form.rows]
+    idle = sum(row.matched == 0 for row in rows)
+    if idle:
+        parts.append([f"{idle} of {len(rows)} rows never matched; --json and --html say which"])
     return "\n\n".join("\n".join(lines) for lines in parts)
 
 
@@ -101,10 +107,12 @@ def share(part: int, whole: int) -> str:
     """A part in per cent, rounded so that neither a little is nothing nor almost all is all."""
     if whole == 0:
         return "-"
+    if part in (0, whole):
+        return "100 %" if part else "0 %"
     percent = round(100 * part / whole, 1)
-    if part and percent < 0.1:
+    if percent < 0.1:
         return "<0.1 %"
-    return ">99.9 %" if part < whole and percent > 99.9 else f"{percent:.1f} %"
+    return ">99.9 %" if percent > 99.9 else f"{percent:.1f} %"
 
 
 # ---- JSON ----------------------------------------------------------------------------------------
