@@ -1,5 +1,5 @@
-"""A headless Chromium, spoken to in its DevTools protocol over two pipes: nothing but the browser is
-needed. https://chromedevtools.github.io/devtools-protocol/ describes the messages."""
+"""A headless Chromium, spoken to in its DevTools protocol over two pipes: nothing but the browser
+is needed. https://chromedevtools.github.io/devtools-protocol/ describes the messages."""
 
 from __future__ import annotations
 

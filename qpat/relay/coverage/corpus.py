@@ -23,8 +23,8 @@ def coverage(
 ) -> Coverage:
     """What patterns take of each model and of all, and what refuses them how often.
 
-    `models` are what `qpat.partition` takes, paths or Relay modules, `patterns` and `options` are as
-    there. Raises QpatError where patterns or options are at fault, and with the findings of all
+    `models` are what `qpat.partition` takes, paths or Relay modules; `patterns` and `options` are
+    as there. Raises QpatError where patterns or options are at fault, and with the findings of all
     models that are.
     """
     say = progress or (lambda text: None)

@@ -6,7 +6,7 @@ counted of it does not depend on what other patterns took.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -212,10 +212,9 @@ def _decisive(events: list[_Event]) -> list[_Event]:
     return agreed or events
 
 
-def _distinct(events: list[_Event]) -> Iterator[Refusal]:
+def _distinct(events: list[_Event]) -> Iterable[Refusal]:
     """The reasons of one place, each once."""
-    for refusal in {(each.about, each.reason): each.refusal for each in reversed(events)}.values():
-        yield refusal
+    return {(each.about, each.reason): each.refusal for each in reversed(events)}.values()
 
 
 def _root(row: ir.Row) -> str:

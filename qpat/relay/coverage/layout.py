@@ -1,8 +1,8 @@
 """Where the nodes of a graph are drawn: in layers from top to bottom, operands above their users.
 
-The method of Sugiyama: an edge over several layers is cut by places it goes through, which take part
-in the order of their layers like nodes; the order is that of the neighbours' middles, swept down and
-up; then each layer is moved as near to its neighbours as its order allows.
+The method of Sugiyama: an edge over several layers is cut by places it goes through, its bends,
+which take part in the order of their layers like nodes; the order is that of the neighbours'
+middles, swept down and up; then each layer is moved as near to its neighbours as its order allows.
 """
 
 from __future__ import annotations

@@ -25,11 +25,16 @@ def macs(call: Any) -> int | None:
     count = _COUNTS.get(name)
     if count is None:
         return 0
-    data, weight = (shape_of(each.checked_type) for each in call.args[:2])
-    made = shape_of(call.checked_type)
-    if any(size is None for size in (*data, *weight, *made)):
+    shapes = [_known_shape(each) for each in (*call.args[:2], call)]
+    if any(shape is None for shape in shapes):
         return None
-    return count(Attributes(call), data, weight, made)
+    return count(Attributes(call), *(shape for shape in shapes if shape is not None))
+
+
+def _known_shape(expr: Any) -> Shape | None:
+    shape = shape_of(expr.checked_type)
+    known = tuple(size for size in shape if size is not None)
+    return known if len(known) == len(shape) else None
 
 
 def operator_calls(call: Any) -> list[Any]:

@@ -15,7 +15,7 @@ Row = tuple[str, ...]
 
 
 def as_text(coverage: Coverage, colour: bool = False) -> str:
-    """A table of models, one of the forms that have a place in them, and why places were refused."""
+    """A table of models, one of the forms that have a place there, and why places were refused."""
     forms = coverage.forms
     placed = [form for form in forms if form.matched or form.refused or form.lost]
     parts = [_titled(_models(coverage), colour)]
