@@ -1,4 +1,4 @@
-"""Coverage of two networks by the library and by patterns that refuse, counted once for all tests."""
+"""Coverage of two networks by the library and by patterns that refuse, counted once."""
 
 from __future__ import annotations
 

@@ -40,9 +40,7 @@ MODELS = (
 def refusals_of(refusals: tuple[Refusal, ...]) -> dict[str, int]:
     """The count of each reason that a check gave."""
     return {
-        each.reason: each.count
-        for each in refusals
-        if each.about not in (About.TAKEN, About.USER)
+        each.reason: each.count for each in refusals if each.about not in (About.TAKEN, About.USER)
     }
 
 
@@ -89,9 +87,7 @@ def test_rows_refuse_what_merge_composite_asks_their_checks_for(
         rows = [row for form in counted.forms for row in form.rows]
         known = analysed(result.prepared).of
         table = iter(result.generated.pattern_table(inherited=known))
-        for entry, row in zip(
-            entries(result.generated, result.compiled.module), rows, strict=True
-        ):
+        for entry, row in zip(entries(result.generated, result.compiled.module), rows, strict=True):
             if entry.pattern.operator_rule is not None:
                 continue
             name, pattern, check = next(table)
@@ -127,7 +123,7 @@ def test_every_call_is_counted_once(partitioned: list[Partition]) -> None:
 
 
 def macs_in_file(path: Path) -> int:
-    """Those of a .tflite file, from its tensors' shapes (schema.fbs says which dimension is what)."""
+    """Those of a .tflite file, from its tensors' shapes; schema.fbs says what dimensions are."""
     model, total = flatbuffer.read(path), 0
     for operator in model.operators:
         shapes = [model.tensors[name].shape if name else () for name in operator.inputs]
@@ -185,7 +181,7 @@ def test_shapes_that_are_not_known_are_counted_apart() -> None:
 
 
 def test_conditions_that_refuse_are_counted(by_refusing: Coverage) -> None:
-    """The kernels and strides are read from the files; ResNet adds, so its 1x1 have strides of 2."""
+    """The kernels and strides are read from the files."""
     shapes = []
     for name in NETWORKS:
         model = flatbuffer.read(DATA / name)
