@@ -31,7 +31,7 @@ from qpat.targets.rows import summary
 @dataclass(frozen=True, eq=False)
 class _Event:
     """A row whose structure fits at `root` and that takes nothing there. `calls` is what it would
-    have taken; `on_host`: nothing else takes the root either."""
+    have taken; `on_host`: nothing else takes all of that either."""
 
     root: Any
     on_host: bool
@@ -133,8 +133,8 @@ class _Counting:
         own = (entry.pattern.name, entry.row.form)
         return match is not None and (match.pattern, match.form) == own
 
-    def _on_host(self, root: Any) -> bool:
-        return self.holders.get(root) not in self.matches
+    def _on_host(self, calls: Iterable[Any]) -> bool:
+        return any(self.holders.get(call) not in self.matches for call in calls)
 
     def _row_of_body(self, rows: list[Entry], match: Match) -> int:
         """Which of a form's rows made a composite that stands in another's pattern, or on which
@@ -159,15 +159,14 @@ class _Counting:
 
     def _refused(self, entry: Entry, root: Any, reason: str) -> _Event:
         laid = fit(entry.row, entry.row.root, root, self.users)
-        calls = {each for each in laid.at.values() if isinstance(each, relay.Call)}
-        inside = {
-            laid.at[index]
+        inside = (
+            laid.at.get(index)
             for index, node in enumerate(entry.row.nodes)
-            if isinstance(node, ir.Call | ir.CompositeCall) and laid.at.get(index) in calls
-        }
-        about = _about(entry, reason)
-        span = place_of(entry, reason)
-        return _Event(root, self._on_host(root), frozenset(inside | {root}), about, reason, span)
+            if isinstance(node, ir.Call | ir.CompositeCall)
+        )
+        calls = frozenset(each for each in (*inside, root) if isinstance(each, relay.Call))
+        about, span = _about(entry, reason), place_of(entry, reason)
+        return _Event(root, self._on_host(calls), calls, about, reason, span)
 
     def _not_taken(self, entry: Entry, root: Any, inner: tuple[Any, ...]) -> _Event:
         """Its check agrees, but TVM drops a match that others use the inside of, and one of which
@@ -178,11 +177,11 @@ class _Counting:
             outside = [user for user in self.users.get(each, ()) if user not in inner]
             if outside and not each.same_as(root):
                 reason = f"`{operator_name(each)}` inside is used outside, too"
-                return _Event(root, self._on_host(root), calls, About.USER, reason, span)
+                return _Event(root, self._on_host(calls), calls, About.USER, reason, span)
         holders = (self.matches.get(self.holders.get(call)) for call in (root, *inner))
         names = [match.composite or match.op for match in holders if match is not None]
         reason = f"taken by `{names[0]}`" if names else "overlaps another match"
-        return _Event(root, self._on_host(root), calls, About.TAKEN, reason, span)
+        return _Event(root, self._on_host(calls), calls, About.TAKEN, reason, span)
 
     # ---- places --------------------------------------------------------------------------------
 

@@ -20,8 +20,8 @@ class About(Enum):
 
 @dataclass(frozen=True)
 class Refusal:
-    """One reason, at how many places it was given, how many of them stay on the host, as no other
-    pattern takes them, and the words of the pattern that it is about."""
+    """One reason, at how many places it was given, at how many of them a call stays on the host,
+    as no other pattern takes it, and the words of the pattern that it is about."""
 
     about: About
     reason: str
@@ -66,9 +66,9 @@ class Work:
 class FormCoverage:
     """A form of a pattern, None where it has none. `target` is the composite, or the operator that
     is taken as it is. `refused` counts the places that have the structure of the form and are not
-    taken, `lost` those that another match holds, `on_host` those of both that stay on the host,
-    and `refusals` say why: a place may have several reasons. `calls` and `macs` are those inside of
-    its matches."""
+    taken, `lost` those of which another match holds something, `on_host` those of both with a
+    call that stays on the host, and `refusals` say why: a place may have several reasons. `calls`
+    and `macs` are those inside of its matches."""
 
     pattern: str
     form: str | None
