@@ -431,8 +431,13 @@
   }
   window.addEventListener("resize", () => { if (!at("graph-view").hidden) { drawMap(); light(lit); look(); } });
 
-  at("patterns").textContent = data.patterns;
-  at("model").append(...data.models.map((each, i) => element("option", { value: String(i), textContent: each.model })));
+  const paths = data.models.map((each) => each.model);
+  const folder = paths.length < 2 ? "" : paths.reduce((common, path) => {
+    while (!path.startsWith(common)) common = common.replace(/[^/]*\/?$/, "");
+    return common;
+  }, paths[0].replace(/[^/]*$/, ""));
+  Object.assign(at("patterns"), { textContent: data.patterns.split("/").pop(), title: data.patterns });
+  at("model").append(...paths.map((path, i) => element("option", { value: String(i), textContent: path.slice(folder.length), title: path })));
   at("model-label").hidden = !data.models.length;
   at("model").addEventListener("change", () => show(Number(at("model").value)));
   show(0);
