@@ -41,8 +41,9 @@ def coverage(
         except QpatError as error:
             faults += error.diagnostics
             continue
-        say("counting")
-        found.append(covered(name, result))
+        if not faults:  # else the rest is only read, to name all that cannot be
+            say("counting")
+            found.append(covered(name, result))
     if faults:
         raise QpatError(faults)  # one that is the patterns' is found with each model, and said once
     file = compiled.module.patterns[0].span.source.name

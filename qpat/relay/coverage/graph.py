@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 import numpy as np
 import tvm
@@ -46,9 +46,7 @@ class _Drawing:
         names = Names(order)
         of: dict[Any, list[int]] = {}  # the nodes that an expression is drawn as
         for expr in order:
-            # The operator, and a composite's function, are no operands.
-            below = expr.args if isinstance(expr, relay.Call) else children_of(expr)
-            operands = list(dict.fromkeys(node for each in below for node in of.get(each, ())))
+            operands = list(dict.fromkeys(node for e in _operands(expr) for node in of.get(e, ())))
             if not isinstance(expr, relay.Call | relay.Var):
                 of[expr] = operands
                 continue
@@ -77,6 +75,16 @@ class _Drawing:
             )
         reasons = _reasons(said) if said is not None else ("it calls no operator",)
         return Node("host", operator_name(expr), name, None, type_, count, calls, None, reasons)
+
+
+def _operands(expr: Any) -> Iterable[Any]:
+    """What an expression is computed from. An operator, and a composite's function, is no operand,
+    and of a tuple that is written out a field is that field alone."""
+    if isinstance(expr, relay.Call):
+        return cast(Iterable[Any], expr.args)
+    if isinstance(expr, relay.TupleGetItem) and isinstance(expr.tuple_value, relay.Tuple):
+        return [expr.tuple_value.fields[expr.index]]
+    return children_of(expr)
 
 
 def _reasons(found: Why) -> tuple[str, ...]:
