@@ -2,6 +2,7 @@
 
 compiled = qpat.compile_file("npu.qpat")          # needs no TVM
 result = qpat.partition("model.tflite", "npu.qpat")
+counted = qpat.coverage(["a.tflite", "b.onnx"], "npu.qpat")
 known = qpat.quantization("model.tflite")         # scale and zero point of every tensor
 plain = qpat.canonicalize(result)                 # dequantize, real operator, quantize
 merged = qpat.merge_composite(table)(module)      # MergeComposite in one pass, for any table
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from qpat.compiler import Compiled, compile_file
     from qpat.diagnostics import Diagnostic, QpatError
     from qpat.relay.canonical import canonicalize
+    from qpat.relay.coverage.corpus import coverage
     from qpat.relay.partition import partition
     from qpat.relay.quantization import quantization
     from qpat.relay.single_pass.table import merge_composite
@@ -26,6 +28,7 @@ __all__ = [
     "QpatError",
     "canonicalize",
     "compile_file",
+    "coverage",
     "merge_composite",
     "partition",
     "quantization",
@@ -38,6 +41,7 @@ _HOMES = {
     "QpatError": "qpat.diagnostics",
     "canonicalize": "qpat.relay.canonical",
     "compile_file": "qpat.compiler",
+    "coverage": "qpat.relay.coverage.corpus",
     "merge_composite": "qpat.relay.single_pass.table",
     "partition": "qpat.relay.partition",
     "quantization": "qpat.relay.quantization",

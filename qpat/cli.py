@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a .qpat file, or a name of the library, such as tflite",
     )
     applied = [colour, model, patterns, chosen]  # patterns to a model
+    applied_to_many = [colour, patterns, chosen]
 
     check = commands.add_parser(
         "check", parents=[colour], help="look for faults in .qpat files; needs no TVM"
@@ -120,6 +121,18 @@ def _parser() -> argparse.ArgumentParser:
     why.add_argument("--at", metavar="OP", help="an operator, or the name of its result")
     why.add_argument("--json", metavar="OUT", help="write every operator and reason there")
     why.set_defaults(command=models.why)
+
+    coverage = commands.add_parser(
+        "coverage",
+        parents=applied_to_many,
+        help="count what patterns take of models, and what refuses the rest",
+    )
+    coverage.add_argument(
+        "models", nargs="+", metavar="MODEL", help=".tflite, .onnx or Relay text (.relay)"
+    )
+    coverage.add_argument("--json", metavar="OUT", help="write the counts there")
+    coverage.add_argument("--html", metavar="OUT", help="write a page that draws the models there")
+    coverage.set_defaults(command=models.coverage)
 
     canonicalize = commands.add_parser(
         "canonicalize",

@@ -1,20 +1,31 @@
-"""Commands on models: partition, why, canonicalize, params."""
+"""Commands on models: partition, why, coverage, canonicalize, params."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qpat.terminal import FINE, print_findings, print_summary, progress, wants_colour
 
 if TYPE_CHECKING:
+    from qpat.compiler import Compiled
     from qpat.relay.partition import Partition
 
 
 def _partitioned(options: argparse.Namespace, say: Callable[[str], None]) -> Partition:
     """What every command begins with that applies patterns to a model."""
+    compiled, chosen = _prepared(options, say)
+    from qpat.relay.partition import partition
+
+    return partition(options.model, compiled, progress=say, options=chosen)
+
+
+def _prepared(
+    options: argparse.Namespace, say: Callable[[str], None]
+) -> tuple[Compiled, dict[str, Any]]:
+    """The patterns of a command line, and what they are told; from here on there is a TVM."""
     from qpat.compiler import compile_file
     from qpat.options import parse_options
 
@@ -24,10 +35,7 @@ def _partitioned(options: argparse.Namespace, say: Callable[[str], None]) -> Par
     from qpat.relay.environment import require_relay
 
     require_relay()
-    from qpat.relay.partition import partition
-
-    chosen = parse_options(compiled.module, options.option, options.target)
-    return partition(options.model, compiled, progress=say, options=chosen)
+    return compiled, parse_options(compiled.module, options.option, options.target)
 
 
 def partition(options: argparse.Namespace) -> int:
@@ -81,6 +89,32 @@ def why(options: argparse.Namespace) -> int:
         print("nothing stays on the host")
     if options.json is not None:
         print(f"wrote {options.json}")
+    return FINE
+
+
+def coverage(options: argparse.Namespace) -> int:
+    import json
+
+    from qpat.files import write_atomically
+
+    say = progress()
+    compiled, chosen = _prepared(options, say)
+    from qpat.relay.coverage.corpus import coverage
+    from qpat.relay.coverage.page import as_html
+    from qpat.relay.coverage.report import as_json, as_text
+
+    result = coverage(options.models, compiled, progress=say, options=chosen)
+    texts: dict[str, str] = {}
+    if options.json is not None:
+        texts[options.json] = json.dumps(as_json(result), indent=1) + "\n"
+    if options.html is not None:
+        texts[options.html] = as_html(result)
+    for path, text in texts.items():
+        write_atomically(path, text)
+    say("done")
+    print(as_text(result, wants_colour(options.color, sys.stdout)))
+    for path in texts:
+        print(f"wrote {path}")
     return FINE
 
 

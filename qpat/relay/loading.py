@@ -7,8 +7,10 @@ import linecache
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from qpat.compiler import Compiled
 from qpat.diagnostics import Diagnostic, QpatError
@@ -34,6 +36,27 @@ def load(compiled: Compiled) -> ModuleType:
             _check(extern)
         exec(compile(compiled.text, filename, "exec"), module.__dict__)
     return module
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A row of a pattern, and what it became in the generated module."""
+
+    pattern: ir.Pattern
+    row: ir.Row
+    generated: Any
+
+
+def entries(generated: ModuleType, module: ir.Module) -> list[Entry]:
+    """Every row of every pattern, in order, those of rules for single operators included."""
+    rows = iter(generated.ROWS)
+    rules = {name: iter(each) for name, each in getattr(generated, "OPERATOR_RULES", {}).items()}
+    return [
+        Entry(pattern, row, next(rows if rule is None else rules[rule]))
+        for pattern in module.patterns
+        for rule in [pattern.operator_rule]
+        for row in pattern.rows
+    ]
 
 
 @contextmanager

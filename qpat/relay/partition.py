@@ -137,7 +137,7 @@ def partition(
     merged = _annotated(generated, merged, chosen)
     analysis = analysed(merged)
     reader = _Reader(generated, compiled, analysis.of, chosen, users_of(merged))
-    found = [reader.read(call) for call in _calls(merged)]
+    found = [reader.read(call) for call in all_calls(merged)]
     matches = [each for each in found if isinstance(each, Match)]
     host = [each for each in found if isinstance(each, HostOperator)]
     return Partition(
@@ -182,14 +182,15 @@ def _nothing_known(expr: Any) -> None:
 def _present(generated: ModuleType, module: Any) -> Iterator[tuple[int, Any]]:
     """The rows by number, less those that need an operator the module does not have: they cannot
     match, and for one that asks for inherited parameters the whole module is analysed."""
-    calls = _calls(module)
+    calls = all_calls(module)
     present = {call.op.name for call in calls if isinstance(call.op, tvm.ir.Op)}
     for number, row in enumerate(generated.ROWS):
         if present.issuperset(row.operators):
             yield number, row
 
 
-def _calls(module: Any) -> list[Any]:
+def all_calls(module: Any) -> list[Any]:
+    """The calls of a module, operands first; those inside of composites are not among them."""
     return [
         value
         for variable in module.get_global_vars()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,17 +35,17 @@ def tensors_as_text(quantization: Quantization) -> str:
     rows += [(*_what(tensor), *_numbers(tensor)) for tensor in tensors]
     unknown = Counter(tensor.unknown for tensor in tensors if tensor.unknown is not None)
     known = len(tensors) - unknown.total()
-    lines = [*_aligned(rows), "", f"{len(tensors)} tensors, the parameters of {known} known"]
+    lines = [*aligned(rows), "", f"{len(tensors)} tensors, the parameters of {known} known"]
     counted: list[tuple[str, ...]] = [
         (f"{count}x", reason) for reason, count in sorted(unknown.items())
     ]
     if counted:
-        lines += ["not known:", *(f"  {line}" for line in _aligned(counted))]
+        lines += ["not known:", *(f"  {line}" for line in aligned(counted))]
     return "\n".join(lines)
 
 
 def _what(tensor: Any) -> tuple[str, ...]:
-    return tensor.name or "-", tensor.operator, tensor.dtype, _shape(tensor.shape)
+    return tensor.name or "-", tensor.operator, tensor.dtype, shape_text(tensor.shape)
 
 
 def _numbers(tensor: Any) -> tuple[str, ...]:
@@ -61,34 +61,53 @@ def _range_of(scales: Any) -> str:
 
 
 def _tensor_lines(tensors: Mapping[str, Any]) -> list[str]:
-    rows: list[tuple[str, ...]] = []
+    rows: list[tuple[str, ...]] = [
+        (name, each.dtype, shape_text(each.shape), *_quantization(each))
+        for name, each in tensors_of(tensors)
+    ]
+    return aligned(rows)
+
+
+def tensors_of(tensors: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The tensors of a record with what they are called, less those that are absent."""
     for port, tensor in tensors.items():
         many = tensor if isinstance(tensor, tuple) else (tensor,)
         for index, each in enumerate(many):
             name = f"{port}[{index}]" if isinstance(tensor, tuple) else port
             if each is not None:
-                rows.append((name, each.dtype, _shape(each.shape), *_quantization(each)))
-    return _aligned(rows)
+                yield name, each
 
 
-def _shape(shape: Iterable[int | None]) -> str:
+def shape_text(shape: Iterable[int | None]) -> str:
+    """A shape in a word: `1x49x10x1`."""
     return "x".join("?" if size is None else str(size) for size in shape) or "scalar"
 
 
 def _quantization(tensor: Any) -> tuple[str, str]:
     """Scale and zero point in words; per-channel ones as their number and range."""
+    scale, zero_point = scale_text(tensor), zero_point_text(tensor)
+    if scale and np.ndim(tensor.scale) == 0:
+        scale = f"scale {scale}"
+    return scale, f"zero point {zero_point}" if zero_point else ""
+
+
+def scale_text(tensor: Any) -> str:
+    """The scale of a tensor of a record, nothing where it can have none; per-channel ones as their
+    number, range and axis."""
     if tensor.dtype.startswith(("float", "bfloat", "bool")):
-        return "", ""
+        return ""
     if tensor.scale is None:
-        zero_point = "" if tensor.zero_point is None else f"zero point {tensor.zero_point}"
-        return "scale unknown", zero_point
-    scale = f"scale {tensor.scale:.6g}" if np.ndim(tensor.scale) == 0 else _vector(tensor)
-    return scale, f"zero point {_some(tensor.zero_point)}"
-
-
-def _vector(tensor: Any) -> str:
+        return "unknown"
+    if np.ndim(tensor.scale) == 0:
+        return f"{tensor.scale:.6g}"
     least, most = np.min(tensor.scale), np.max(tensor.scale)
     return f"{len(tensor.scale)} scales {least:.3g} to {most:.3g} along axis {tensor.axis}"
+
+
+def zero_point_text(tensor: Any) -> str:
+    """The zero point of a tensor of a record, nothing where it has none."""
+    is_float = tensor.dtype.startswith(("float", "bfloat", "bool"))
+    return "" if is_float or tensor.zero_point is None else _some(tensor.zero_point)
 
 
 def _some(zero_point: Any) -> str:
@@ -98,7 +117,8 @@ def _some(zero_point: Any) -> str:
     return str(least) if least == most else f"{least} to {most}"
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+def aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Rows of cells as lines, each column as wide as its widest cell."""
     if not rows:
         return []
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
@@ -121,4 +141,4 @@ def _summary(partition: Partition) -> list[str]:
         (f"{count}x", op, reason) for (op, reason), count in sorted(groups.items())
     ]
     head = f"{len(partition.host)} operators stay on the host:"
-    return [*lines, head, *(f"  {line}" for line in _aligned(rows))]
+    return [*lines, head, *(f"  {line}" for line in aligned(rows))]

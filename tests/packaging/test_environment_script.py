@@ -218,7 +218,7 @@ def test_tvm_is_the_same_with_and_without_qpat() -> None:
 
 
 class TestMakeTest:
-    """`make test` where there is no Python 3.8."""
+    """`make test` where there is no Python 3.8, and where there is no browser."""
 
     @pytest.fixture(autouse=True)
     def no_python_3_8(self, machine: Machine) -> None:
@@ -230,6 +230,17 @@ class TestMakeTest:
             machine.checkout / ".venv" / "bin" / "python",
             'echo "$*: missing <$QPAT_MISSING_ENVIRONMENTS>"',
         )
+        shutil.copy(ROOT / "scripts" / "browser", machine.checkout / "scripts")
+        self.browser = machine.add(machine.bin / "chromium", "exit 0")
+
+    def test_goes_on_without_a_browser(self, machine: Machine) -> None:
+        self.browser.unlink()
+        done = machine.run("make", "test")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip().endswith(": missing <tvm-0.9 chromium>")
+        assert "this machine has no Chromium" in done.stderr
+        assert "apt install chromium" in done.stderr
+        assert "the tests that need a browser will be skipped" in done.stderr
 
     def test_goes_on_and_says_so(self, machine: Machine) -> None:
         done = machine.run("make", "test")
@@ -243,3 +254,41 @@ class TestMakeTest:
         done = machine.run("make", "test", CI="true")
         assert done.returncode != 0
         assert "pytest" not in done.stdout
+
+
+class TestBrowser:
+    """scripts/browser on a machine without one."""
+
+    @pytest.fixture(autouse=True)
+    def script(self, machine: Machine) -> None:
+        shutil.copy(ROOT / "scripts" / "browser", machine.checkout / "scripts")
+
+    def test_installs_no_browser_but_under_ci(self, machine: Machine) -> None:
+        record = machine.home / "asked"
+        machine.add(machine.bin / "apt-get", f'echo "$*" >>{record}')
+        assert machine.run("scripts/browser").returncode == 2
+        assert not record.exists()
+
+    def test_browser_that_cannot_be_installed(self, machine: Machine) -> None:
+        machine.add(machine.bin / "sudo", "exit 1")
+        done = machine.run("scripts/browser", CI="true")
+        assert done.returncode == 2
+        assert "no apt-get to install it with" in done.stderr
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="would ask for a password")
+    def test_installs_a_browser_under_ci(self, machine: Machine) -> None:
+        for tool in ("env", "ln", "mktemp"):
+            (machine.bin / tool).symlink_to(str(shutil.which(tool)))
+        ended = machine.run("scripts/browser", CI="true")
+        assert ended.returncode == 2
+        machine.add(machine.bin / "apt-get", "echo no such package; exit 100")
+        failed = machine.run("scripts/browser", CI="true")
+        assert failed.returncode == 1 and "no such package" in failed.stderr
+        made = machine.bin / "chromium"
+        install = f'[ "$1" = update ] || ln -s {shutil.which("true")} {made}'
+        machine.add(machine.bin / "apt-get", install)
+        assert machine.run("scripts/browser", CI="true").returncode == 0
+        assert made.exists()
+        # Where there is one nothing is asked for.
+        machine.add(machine.bin / "apt-get", "exit 100")
+        assert machine.run("scripts/browser", CI="true").returncode == 0

@@ -22,11 +22,12 @@ from qpat.targets.relay_reading import composite_name
 @dataclass(frozen=True, eq=False)
 class Before:
     """`calls` leads from calls of the module with composites to those of `module`, `taken` from
-    calls of `module` to the composite that holds them now."""
+    calls of `module` to the call of the composite, in the module with composites, that holds them
+    now."""
 
     module: Any
     calls: Mapping[Any, Any]
-    taken: Mapping[Any, str]
+    taken: Mapping[Any, Any]
 
 
 def before(partition: Partition) -> Before:
@@ -34,14 +35,14 @@ def before(partition: Partition) -> Before:
     for by name."""
     kept = _asked_for(partition)
     calls: dict[Any, Any] = {}
-    taken: dict[Any, str] = {}
+    taken: dict[Any, Any] = {}
 
     def change(old: Any, new: Any) -> Any:
         name = composite_name(new.op) if isinstance(new, relay.Call) else None
         if name is None or name in kept:
             calls[old] = new
             return new
-        return _inlined(new, name, taken)
+        return _inlined(new, old, taken)
 
     functions = {
         variable: rewrite(function, change)
@@ -54,7 +55,7 @@ def before(partition: Partition) -> Before:
     return Before(
         typed,
         {old: found[new] for old, new in calls.items() if new in found},
-        {found[call]: name for call, name in taken.items() if call in found},
+        {found[call]: holder for call, holder in taken.items() if call in found},
     )
 
 
@@ -68,14 +69,14 @@ def _asked_for(partition: Partition) -> set[str]:
     }
 
 
-def _inlined(call: Any, name: str, taken: dict[Any, str]) -> Any:
+def _inlined(call: Any, holder: Any, taken: dict[Any, Any]) -> Any:
     given = dict(zip(call.op.params, call.args, strict=True))
 
     def change(old: Any, new: Any) -> Any:
         if old in given:
             return given[old]
         if isinstance(new, relay.Call):
-            taken[new] = name
+            taken[new] = holder
         return new
 
     return rewrite(call.op.body, change)

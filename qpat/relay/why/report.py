@@ -37,11 +37,12 @@ def _finding(group: list[Why], place: str) -> Diagnostic:
     span = _span(first)
     if first.miss is None or span is None:
         return found
-    hint, others = _nearest(first.miss), _others(first.miss)
+    hint, others = nearest_text(first.miss), _others(first.miss)
     return replace(found, span=span, place=None, hint=hint, others=others)
 
 
-def _nearest(miss: Miss) -> str:
+def nearest_text(miss: Miss) -> str:
+    """The row that came nearest, and how near."""
     form = f", form `{miss.row.form}`," if miss.row.form is not None else ""
     total = miss.row.call_count
     fits = f"{miss.fitting} of {total} operators fit" if total > 1 else "its operator fits"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import tvm
@@ -12,6 +12,7 @@ from tvm import relay
 from qpat.diagnostics import did_you_mean, failure
 from qpat.options import require_pattern
 from qpat.relay.graph import post_order
+from qpat.relay.loading import Entry, entries
 from qpat.relay.names import Names, operator_name, short
 from qpat.relay.parameters import is_quantized
 from qpat.relay.partition import Partition, users_of
@@ -21,6 +22,7 @@ from qpat.relay.why.fitting import Fit, fit
 from qpat.relay.why.reasons import Miss, Obstacle, Reason, Why
 from qpat.semantics import ir
 from qpat.source import Span
+from qpat.targets.relay_reading import composite_name
 
 _MOST_REASONS = 5  # of one row
 
@@ -51,15 +53,6 @@ def _report_nothing(partition: Partition, at: str) -> None:
     raise failure("QP351", f"no operator on the host is `{at}`, or makes it", hint=hint)
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A row and what the generated module calls it; `generated` is None for an operator's rule."""
-
-    pattern: ir.Pattern
-    row: ir.Row
-    generated: Any
-
-
 class _Search:
     def __init__(self, partition: Partition, pattern: str | None) -> None:
         self.partition = partition
@@ -69,16 +62,10 @@ class _Search:
         self.known = analysed(self.before.module).of
         self.users = users_of(self.before.module)
         self.named = pattern is not None
-        patterns = partition.compiled.module.patterns
-        rows = iter(self.generated.ROWS)
-        self.entries = [
-            _Entry(each, row, None if each.operator_rule is not None else next(rows))
-            for each in patterns
-            for row in each.rows
-        ]
+        self.entries = entries(self.generated, partition.compiled.module)
         if pattern is not None:
             self.entries = [each for each in self.entries if each.pattern.name == pattern]
-        self.by_operator: dict[str, list[tuple[_Entry, int]]] = {}
+        self.by_operator: dict[str, list[tuple[Entry, int]]] = {}
         for entry in self.entries:
             for index, node in enumerate(entry.row.nodes):
                 if isinstance(node, ir.Call):
@@ -106,7 +93,7 @@ class _Search:
         elif not self.named:
             yield replace(asked, text="not quantized" if is_float else "in no pattern")
 
-    def _nearest(self, call: Any, candidates: Iterable[tuple[_Entry, int]]) -> Miss:
+    def _nearest(self, call: Any, candidates: Iterable[tuple[Entry, int]]) -> Miss:
         """The row that fits best: all of its structure, else most of its calls. Of those that fit
         as well as each other the first."""
         found = [(entry, fit(entry.row, index, call, self.users)) for entry, index in candidates]
@@ -115,34 +102,35 @@ class _Search:
         return Miss(entry.pattern, entry.row, best.calls, tuple(reasons[:_MOST_REASONS]))
 
     # ---- where the structure fits ----
-    def _refused(self, entry: _Entry, best: Fit) -> Reason:
+    def _refused(self, entry: Entry, best: Fit) -> Reason:
         root = best.at[entry.row.root]
-        if entry.generated is None:
+        if entry.pattern.operator_rule is not None:
             refused = self._rule_refusal(entry, root)
         else:
             refused = self.generated.refusal(entry.generated, root, self.options, self.known)
         if refused is not None:
-            return Reason(Obstacle.CONDITION, str(refused), root, _place(entry, str(refused)))
+            return Reason(Obstacle.CONDITION, str(refused), root, place_of(entry, str(refused)))
         return self._used_outside(entry, best) or self._taken(entry, best)
 
-    def _taken(self, entry: _Entry, best: Fit) -> Reason:
+    def _taken(self, entry: Entry, best: Fit) -> Reason:
         """What was tried before and holds something that the row wants."""
         row = entry.row
         for index, expr in best.at.items():
-            name = self.before.taken.get(expr)
-            if name is not None:
+            holder = self.before.taken.get(expr)
+            if holder is not None:
+                name = composite_name(holder.op)
                 text = f"it fits, but `{operator_name(expr)}` inside was taken by `{name}` before"
                 return Reason(Obstacle.TAKEN, text, expr, row.nodes[index].span)
         text = "it fits, but overlaps a match that was tried before it"
         root = best.at[row.root]
         return Reason(Obstacle.TAKEN, text, root, row.nodes[row.root].span)
 
-    def _rule_refusal(self, entry: _Entry, root: Any) -> Any:
+    def _rule_refusal(self, entry: Entry, root: Any) -> Any:
         rules = self.generated.OPERATOR_RULES[entry.pattern.operator_rule]
         refused = [self.generated.refusal(rule, root, self.options) for rule in rules]
         return next((each for each in refused if each is not None), None)
 
-    def _used_outside(self, entry: _Entry, best: Fit) -> Reason | None:
+    def _used_outside(self, entry: Entry, best: Fit) -> Reason | None:
         """A value inside that others use too: TVM drops such a match without a word."""
         row = entry.row
         inner = {
@@ -161,7 +149,7 @@ class _Search:
         return None
 
 
-def _nearness(entry: _Entry, best: Fit) -> tuple[bool, int, int]:
+def _nearness(entry: Entry, best: Fit) -> tuple[bool, int, int]:
     return not best.reasons, best.calls, -len(best.reasons)
 
 
@@ -173,7 +161,7 @@ def _is_between(miss: Miss) -> bool:
 # ---- where a condition stands --------------------------------------------------------------------
 
 
-def _place(entry: _Entry, refused: str) -> Span:
+def place_of(entry: Entry, refused: str) -> Span:
     """The `where`, or the port, that a refusal speaks of; else the name of the pattern."""
     pattern = entry.pattern
     for statement in pattern.statements:

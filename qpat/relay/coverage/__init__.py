@@ -1,0 +1,1 @@
+"""What patterns take of models, and what keeps them from the rest, counted and drawn."""

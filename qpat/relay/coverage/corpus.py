@@ -1,0 +1,72 @@
+"""`qpat.coverage`: a pattern file held against several models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from qpat.compiler import Compiled, compile_file
+from qpat.diagnostics import Diagnostic, QpatError
+from qpat.relay.coverage.counting import forms_of
+from qpat.relay.coverage.data import Coverage, ModelCoverage, Work
+from qpat.relay.coverage.graph import graph_of
+from qpat.relay.coverage.macs import macs, operator_calls
+from qpat.relay.partition import Partition, Progress, all_calls, partition
+
+
+def coverage(
+    models: Iterable[Any],
+    patterns: str | Path | Compiled,
+    progress: Progress | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Coverage:
+    """What patterns take of each model and of all, and what refuses them how often.
+
+    `models` are what `qpat.partition` takes, paths or Relay modules; `patterns` and `options` are
+    as there. Raises QpatError where patterns or options are at fault, and with the findings of all
+    models that are.
+    """
+    say = progress or (lambda text: None)
+    compiled = patterns if isinstance(patterns, Compiled) else compile_file(patterns)
+    found: list[ModelCoverage] = []
+    faults: list[Diagnostic] = []
+    for number, model in enumerate(models, start=1):
+        is_path = isinstance(model, str | Path)
+        name = str(model) if is_path else f"module {number}"
+        if is_path:
+            say(name)
+        try:
+            result = partition(model, compiled, progress=progress, options=options)
+        except QpatError as error:
+            faults += error.diagnostics
+            continue
+        if not faults:  # else the rest is only read, to name all that cannot be
+            say("counting")
+            found.append(covered(name, result))
+    if faults:
+        raise QpatError(faults)  # one that is the patterns' is found with each model, and said once
+    file = compiled.module.patterns[0].span.source.name
+    return Coverage(file, compiled.module.compiler, tuple(found))
+
+
+def covered(name: str, result: Partition) -> ModelCoverage:
+    """What a partition took of a model, which is called `name`, and what refused its patterns."""
+    return ModelCoverage(name, _work(result), forms_of(result), graph_of(result))
+
+
+def _work(result: Partition) -> Work:
+    matched = {match.call for match in result.matches}
+    total = Work()
+    for call in all_calls(result.module):
+        calls, count = len(operator_calls(call)), macs(call)
+        known = count or 0
+        is_taken = call in matched
+        total += Work(
+            calls,
+            calls if is_taken else 0,
+            known,
+            known if is_taken else 0,
+            1 if count is None else 0,
+        )
+    return total
