@@ -2,6 +2,7 @@
 
 compiled = qpat.compile_file("npu.qpat")          # needs no TVM
 result = qpat.partition("model.tflite", "npu.qpat")
+module = qpat.offload("model.tflite", "npu.qpat")  # its regions as functions, for relay.build
 known = qpat.quantization("model.tflite")         # scale and zero point of every tensor
 plain = qpat.canonicalize(result)                 # dequantize, real operator, quantize
 merged = qpat.merge_composite(table)(module)      # MergeComposite in one pass, for any table
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from qpat.compiler import Compiled, compile_file
     from qpat.diagnostics import Diagnostic, QpatError
     from qpat.relay.canonical import canonicalize
-    from qpat.relay.partition import partition
+    from qpat.relay.partition import offload, partition
     from qpat.relay.quantization import quantization
     from qpat.relay.single_pass.table import merge_composite
 
@@ -27,6 +28,7 @@ __all__ = [
     "canonicalize",
     "compile_file",
     "merge_composite",
+    "offload",
     "partition",
     "quantization",
 ]
@@ -39,6 +41,7 @@ _HOMES = {
     "canonicalize": "qpat.relay.canonical",
     "compile_file": "qpat.compiler",
     "merge_composite": "qpat.relay.single_pass.table",
+    "offload": "qpat.relay.partition",
     "partition": "qpat.relay.partition",
     "quantization": "qpat.relay.quantization",
 }

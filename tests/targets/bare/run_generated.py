@@ -4,8 +4,8 @@
 
 Matches, then reads every record four ways: from the call of the composite, from its function alone,
 from the partitioned functions, and from those after a trip through JSON. They must agree, and so
-must the attributes that carry records before and after partitioning and JSON. Prints
-all records as JSON, floats in hex. Runs on Python 3.8 and TVM 0.9.
+must the attributes that carry records before and after partitioning and JSON, and the module that
+offload() gives at once. Prints all records as JSON, floats in hex. Runs on Python 3.8 and TVM 0.9.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def main(arguments: list[str]) -> None:
     if "--qpat-is-here" not in options:
         assert_absent("qpat", "lark")
     patterns = load(Path(generated))
-    prepared = typed_model(Path(model))
+    module, params = imported(Path(model))
+    prepared = typed_model(module, params)
     merged = relay.transform.MergeComposite(patterns.pattern_table())(prepared)
     records = digests(patterns, merged)
     assert records, "nothing of the model is matched"
@@ -50,6 +51,9 @@ def main(arguments: list[str]) -> None:
     assert sorted_text(in_regions) == sorted_text(attributes)
     loaded = tvm.ir.load_json(tvm.ir.save_json(regions))
     assert record_attributes(patterns, loaded) == in_regions
+    before = tvm.ir.structural_hash(module)
+    assert_same_functions(patterns.offload(module, params), regions)
+    assert tvm.ir.structural_hash(module) == before
 
     register_pattern_table(patterns.COMPILER, patterns.pattern_table)
     assert len(get_pattern_table(patterns.COMPILER)) == len(patterns.ROWS)
@@ -70,11 +74,13 @@ def load(path: Path) -> Any:
     return module
 
 
-def typed_model(path: Path) -> Any:
-    model = tflite.Model.GetRootAsModel(path.read_bytes(), 0)
-    module, params = relay.frontend.from_tflite(model)
-    module["main"] = relay.build_module.bind_params_by_name(module["main"], params)
-    return relay.transform.InferType()(module)
+def imported(path: Path) -> Any:
+    return relay.frontend.from_tflite(tflite.Model.GetRootAsModel(path.read_bytes(), 0))
+
+
+def typed_model(module: Any, params: Any) -> Any:
+    main = relay.build_module.bind_params_by_name(module["main"], params)
+    return relay.transform.InferType()(tvm.IRModule.from_expr(main))
 
 
 def partitioned(module: Any, compiler: str) -> Any:
@@ -88,6 +94,7 @@ def partitioned(module: Any, compiler: str) -> Any:
 
 
 def assert_same_functions(first: Any, second: Any) -> None:
+    assert len(first.get_global_vars()) == len(second.get_global_vars())
     for variable in first.get_global_vars():
         name = str(variable.name_hint)
         assert tvm.ir.structural_equal(first[name], second[name], map_free_vars=True), name
