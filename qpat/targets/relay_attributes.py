@@ -47,9 +47,9 @@ def annotate(
     return relay.transform.InferType()(made)
 
 
-def copied(module: Any) -> Any:
-    """A module of the same functions, for passes that change theirs."""
-    made = tvm.IRModule(module.functions, module.type_definitions)
+def copied(module: Any, functions: Optional[Dict[Any, Any]] = None) -> Any:
+    """A module of the same functions, for passes that change theirs; or of other functions."""
+    made = tvm.IRModule(functions or module.functions, module.type_definitions)
     for key, value in module.attrs.items() if module.attrs is not None else ():
         made = made.with_attr(key, tvm.runtime.convert(value))
     return made
