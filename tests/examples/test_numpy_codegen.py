@@ -20,6 +20,7 @@ README = (EXAMPLE / "README.md").read_text(encoding="utf-8")
 DS_CNN = ROOT / "examples" / "ds_cnn_kws_int8.tflite"
 MODELS = DATA / "tflite"
 INPUTS = 3
+WRITTEN = shutil.ignore_patterns("npu_patterns.py", "__pycache__")
 
 
 @pytest.fixture(scope="module")
@@ -78,34 +79,21 @@ def test_the_readme_shows_what_it_prints(example: Path, environment: str) -> Non
     assert (done.returncode, done.stdout) == (0, shown), done.stderr
 
 
-def test_networks_are_equal_bit_for_bit(example: Path) -> None:
-    """A residual one, one of fully connected layers, one of all kinds of operators with tuples on
-    the host and between composites, and one whose inputs are floats."""
-    names = [
-        "resnet8_cifar_int8",
-        "ad_autoencoder_int8",
-        "op_soup_nol2_int8",
-        "lstm_unrolled_int8",
-        "ds_cnn_kws_int8_floatio",
-    ]
-    models = [MODELS / f"{name}.tflite" for name in names]
-    done = run(example, "compare.py", *models, "--inputs", INPUTS)
+NETWORKS = {
+    # A residual one.
+    "resnet8_cifar_int8": {"add": 3, "avg_pool2d": 1, "conv2d": 9, "dense": 1, "reshape": 1},
+    "ad_autoencoder_int8": {"dense": 10, "reshape": 10},
+    # Splits on the host, regions of several results, constants and tuples between composites.
+    "lstm_unrolled_int8": {"add": 16, "dense": 12, "mul": 18, "reshape": 13, "squeeze": 6},
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_are_equal_bit_for_bit(name: str, example: Path) -> None:
+    done = run(example, "compare.py", MODELS / f"{name}.tflite", "--inputs", INPUTS)
     assert done.returncode == 0, done.stdout + done.stderr
-    ran = reports(done.stdout)
-    assert list(ran) == names
-    calls = {
-        name: {kernel: count / INPUTS for kernel, count in each.items()}
-        for name, each in ran.items()
-    }
-    assert calls["resnet8_cifar_int8"] == {
-        **{"add": 3, "avg_pool2d": 1, "conv2d": 9},
-        **{"dense": 1, "reshape": 1},
-    }
-    assert calls["ad_autoencoder_int8"] == {"dense": 10, "reshape": 10}
-    assert calls["lstm_unrolled_int8"]["mul"] == 18
-    assert {"add", "concatenate", "max_pool2d", "mean", "pad", "relu", "subtract"} <= {
-        *calls["op_soup_nol2_int8"]
-    }
+    wanted = {kernel: count * INPUTS for kernel, count in NETWORKS[name].items()}
+    assert reports(done.stdout) == {name: wanted}
 
 
 def test_operators_are_equal_bit_for_bit(example: Path) -> None:
@@ -143,11 +131,7 @@ def test_operators_are_equal_bit_for_bit(example: Path) -> None:
 
 WRONG = {
     "zero point of the input": ("- x.zero_point * reshape(", "+ x.zero_point * reshape(", "conv2d"),
-    "no bias": (
-        "(bias.value ?? 0) - x.zero_point * reshape(",
-        "-x.zero_point * reshape(",
-        "dwconv",
-    ),
+    "no bias": ("(bias.value ?? 0) - x.zero_point * sum", "-x.zero_point * sum", "fc_bias"),
     "multiplier": (
         "fixed_point(sum.scale / y.scale)",
         "fixed_point(1.01 * sum.scale / y.scale)",
@@ -161,7 +145,7 @@ WRONG = {
         "concat",
     ),
     "fill of a pad": ("= fill.value", "= fill.value + 1", "pad"),
-    "bound of a relu": ("clip_min = c.attrs.a_min", "clip_min = c.attrs.a_min - 8", "relu"),
+    "bound of a relu": ("clip_min = c.attrs.a_min", "clip_min = c.attrs.a_min + 8", "relu"),
 }
 
 

@@ -151,6 +151,22 @@ def test_a_value_that_two_matches_share_and_a_single_operator_go_along() -> None
     tvm.ir.Op.get("reshape").reset_attr("target.my-npu")
 
 
+def test_a_field_of_a_tuple_of_the_host_makes_no_function() -> None:
+    """TVM alone gives a function that returns its argument for each."""
+    compiled = compile_source(Source("npu.qpat", PATTERNS))
+    module, params = model("ops/split")
+    found = qpat.partition(module, compiled, params)
+    passes = (
+        relay.transform.AnnotateTarget("my-npu"),
+        relay.transform.MergeCompilerRegions(),
+        relay.transform.PartitionGraph(),
+    )
+    assert len(functions_of(tvm.transform.Sequential(passes)(found.module))) == 3
+    offloaded = qpat.offload(module, compiled, params)
+    assert not functions_of(offloaded)
+    assert tvm.ir.structural_equal(offloaded["main"], found.module["main"])
+
+
 def test_a_model_without_a_match_stays_as_it_is() -> None:
     module, params = model("ops/elu")
     offloaded = qpat.offload(module, compile_source(Source("npu.qpat", PATTERNS)), params)
