@@ -3,6 +3,7 @@
 compiled = qpat.compile_file("npu.qpat")          # needs no TVM
 result = qpat.partition("model.tflite", "npu.qpat")
 counted = qpat.coverage(["a.tflite", "b.onnx"], "npu.qpat")
+module = qpat.offload("model.tflite", "npu.qpat")  # its regions as functions, for relay.build
 known = qpat.quantization("model.tflite")         # scale and zero point of every tensor
 plain = qpat.canonicalize(result)                 # dequantize, real operator, quantize
 merged = qpat.merge_composite(table)(module)      # MergeComposite in one pass, for any table
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from qpat.diagnostics import Diagnostic, QpatError
     from qpat.relay.canonical import canonicalize
     from qpat.relay.coverage.corpus import coverage
-    from qpat.relay.partition import partition
+    from qpat.relay.partition import offload, partition
     from qpat.relay.quantization import quantization
     from qpat.relay.single_pass.table import merge_composite
 
@@ -30,6 +31,7 @@ __all__ = [
     "compile_file",
     "coverage",
     "merge_composite",
+    "offload",
     "partition",
     "quantization",
 ]
@@ -43,6 +45,7 @@ _HOMES = {
     "compile_file": "qpat.compiler",
     "coverage": "qpat.relay.coverage.corpus",
     "merge_composite": "qpat.relay.single_pass.table",
+    "offload": "qpat.relay.partition",
     "partition": "qpat.relay.partition",
     "quantization": "qpat.relay.quantization",
 }

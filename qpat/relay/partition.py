@@ -80,25 +80,11 @@ class Partition:
     def regions(self) -> Any:
         """The module with one function for each region of composites: AnnotateTarget,
         MergeCompilerRegions and PartitionGraph of TVM, on a copy."""
-        rules = getattr(self.generated, "OPERATOR_RULES", {})
-        if rules:
-            self.generated.register_operator_rules(**self.options)
         try:
-            return self._regions()
+            return self.generated.regions(self.module, **self.options)
         finally:
-            for name in rules:
+            for name in getattr(self.generated, "OPERATOR_RULES", {}):
                 tvm.ir.Op.get(name).reset_attr(f"target.{self.compiler}")
-
-    def _regions(self) -> Any:
-        passes = tvm.transform.Sequential(
-            [
-                relay.transform.AnnotateTarget(self.compiler),
-                relay.transform.MergeCompilerRegions(),
-                relay.transform.PartitionGraph(),
-                relay.transform.InferType(),
-            ]
-        )
-        return passes(shallow_copy(self.module))
 
     def to_json(self) -> dict[str, Any]:
         """What docs/partition.md describes: plain numbers, lists and strings."""
@@ -151,6 +137,20 @@ def partition(
         dict(options or {}),
         compiled,
     )
+
+
+def offload(
+    model: Any,
+    patterns: str | Path | Compiled,
+    params: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Any:
+    """A model as the module that `relay.build` takes: each region of composites is a function with
+    the attribute `Compiler`, for the code generator `relay.ext.<compiler>`, and what no pattern
+    takes stays in `main`. Arguments and errors are those of `partition`.
+    """
+    return partition(model, patterns, params, progress, options).regions()
 
 
 def _merged(generated: ModuleType, prepared: Any, options: Mapping[str, Any]) -> Any:

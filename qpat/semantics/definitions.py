@@ -19,6 +19,8 @@ from qpat.syntax import tree
 from qpat.syntax.program import Program
 
 Definition = tree.Fragment | tree.Extern | tree.Option
+# Of offload() and pattern_table() in the generated module, and of what is made of the options.
+_ARGUMENTS = frozenset(["inherited", "module", "params", "self"])
 _KINDS = {tree.Fragment: "fragment", tree.Extern: "extern", tree.Option: "option"}
 
 
@@ -149,6 +151,10 @@ class _Collector:
 
     def _option(self, item: tree.Option, home: Definitions) -> None:
         name = item.name.text
+        if name in _ARGUMENTS:
+            message = f"`{name}` is an argument of the functions that options are given to"
+            hint = "take another name"
+            self.findings.error("QP117", item.name.span, message, hint=hint)
         if name in self.options:
             others = (Label(self.options[name][0].name.span, "here too"),)
             message = f"two files have an option `{name}`, and the pattern table takes it once"

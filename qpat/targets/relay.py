@@ -25,6 +25,7 @@ _FIXED = (
     "attributes",
     "operator_rules",
     "preparation",
+    "offload",
 )
 _TYPING = [
     "Any",
@@ -65,7 +66,10 @@ def relay_module(module: ir.Module, source_name: str) -> str:
     is_shared = any(row.shared for pattern in module.patterns for row in pattern.rows)
     rules = fixed["operator_rules"] if has_rules else ""
     preparation = fixed["preparation"] if is_shared else ""
-    ending = [rows, fixed["interface"], fixed["attributes"], rules, preparation]
+    offload = fixed["offload"]
+    for part, call in ((rules, "register_operator_rules"), (preparation, "prepare")):
+        offload = offload if part else _without_call(offload, call)
+    ending = [rows, fixed["interface"], fixed["attributes"], rules, preparation, offload]
     # What others use is there: derived values use conditions, both use what reads the graph.
     users = [written, options, *ending, fixed["support"]]
     derived = selected(fixed["derived"], users)
@@ -75,6 +79,11 @@ def relay_module(module: ir.Module, source_name: str) -> str:
     body = [reading, slots, fixed["support"], conditions, derived, options, written, *ending]
     header = _header(module, source_name, writers, "\n".join(body))
     return "\n\n\n".join(part.strip("\n") for part in [header, *body] if part) + "\n"
+
+
+def _without_call(text: str, function: str) -> str:
+    """A text less the lines that call a function which the module does not have."""
+    return re.sub(rf"^.*\b{function}\(.*\n", "", text, flags=re.MULTILINE)
 
 
 def _header(
@@ -91,6 +100,7 @@ def _header(
 
 Written by qpat; edit {name} and compile it again instead.
 
+    module = offload(module, params)           # its regions as functions, for relay.build
     table = pattern_table()                    # for relay.transform.MergeComposite
     record = extract(composite)                # what a composite's tensors and parameters are
     module = annotate(module)                  # the same as attributes, which C++ reads

@@ -37,9 +37,7 @@ def annotate(
     `inherited` and `options` are as for extract(). Raises ValueError as extract() does, and Unheld,
     which is one, where a parameter is of a type that no attribute can have.
     """
-    made = tvm.IRModule(module.functions, module.type_definitions)
-    for key, value in module.attrs.items() if module.attrs is not None else ():
-        made = made.with_attr(key, tvm.runtime.convert(value))
+    made = copied(module)
     for variable, function in module.functions.items():
         if isinstance(function, relay.Function):
             writer = Annotator(inherited, options)
@@ -47,6 +45,14 @@ def annotate(
             relay.analysis.post_order_visit(function.body, writer.visit)
             made.update_func(variable, writer.visit(function))
     return relay.transform.InferType()(made)
+
+
+def copied(module: Any, functions: Optional[Dict[Any, Any]] = None) -> Any:
+    """A module of the same functions, for passes that change theirs; or of other functions."""
+    made = tvm.IRModule(functions or module.functions, module.type_definitions)
+    for key, value in module.attrs.items() if module.attrs is not None else ():
+        made = made.with_attr(key, tvm.runtime.convert(value))
+    return made
 
 
 class Annotator(relay.ExprMutator):  # type: ignore[misc]

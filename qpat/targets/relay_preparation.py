@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import tvm
 from tvm import relay
 
+from qpat.targets.relay_attributes import copied
 from qpat.targets.relay_interface import ROWS, Options
 from qpat.targets.relay_reading import Refused, operands_of
 from qpat.targets.relay_support import Match, tried
@@ -22,7 +22,7 @@ def prepare(module: Any, **options: Any) -> Any:
     arguments are those of Options. The given module is not changed.
     """
     chosen = Options(**options)
-    made = tvm.IRModule(module.functions, module.type_definitions)
+    made = copied(module)
     for variable, function in module.functions.items():
         named = function.attrs.keys() if getattr(function, "attrs", None) else ()
         if isinstance(function, relay.Function) and "Compiler" not in named:

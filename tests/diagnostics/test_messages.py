@@ -77,6 +77,7 @@ CASES = {
     "QP117_as_a_fragment": "fragment f(a) { where rank(a) == 4 }\n"
     + pattern("f = nn.relu(x)\ny = nn.relu(f)\nuse f(x)"),
     "QP117_as_an_operator": f"fragment clip(a) {{ where rank(a) == 4 }}\n{pattern(RELU)}",
+    "QP117_as_an_argument": f"option params: int = 1\n{pattern(RELU)}",
     "QP153_fragment": f"fragment small(a) {{ where rank(a) == 4 }}\n{pattern(RELU)}",
     "QP153_let": pattern(f"{RELU}\nlet size = rank(x)\nlet half = x.shape[0] / 2\nwhere half > 1"),
     "QP154_no_fragment": "fragment small(a) { where rank(a) == 4 }\n"

@@ -4,8 +4,8 @@
 
 Matches, then reads every record four ways: from the call of the composite, from its function alone,
 from the partitioned functions, and from those after a trip through JSON. They must agree, and so
-must the attributes that carry records before and after partitioning and JSON. Prints
-all records as JSON, floats in hex. Runs on Python 3.8 and TVM 0.9.
+must the attributes that carry records before and after partitioning and JSON, and the module that
+offload() gives at once. Prints all records as JSON, floats in hex. Runs on Python 3.8 and TVM 0.9.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def main(arguments: list[str]) -> None:
     if "--qpat-is-here" not in options:
         assert_absent("qpat", "lark")
     patterns = load(Path(generated))
-    prepared = typed_model(Path(model))
+    module, params = imported(Path(model))
+    prepared = typed_model(module, params)
     merged = relay.transform.MergeComposite(patterns.pattern_table())(prepared)
     records = digests(patterns, merged)
     assert records, "nothing of the model is matched"
@@ -50,6 +51,9 @@ def main(arguments: list[str]) -> None:
     assert sorted_text(in_regions) == sorted_text(attributes)
     loaded = tvm.ir.load_json(tvm.ir.save_json(regions))
     assert record_attributes(patterns, loaded) == in_regions
+    before = tvm.ir.structural_hash(module)
+    assert_same_regions(patterns, regions, patterns.offload(module, params))
+    assert tvm.ir.structural_hash(module) == before
 
     register_pattern_table(patterns.COMPILER, patterns.pattern_table)
     assert len(get_pattern_table(patterns.COMPILER)) == len(patterns.ROWS)
@@ -70,11 +74,13 @@ def load(path: Path) -> Any:
     return module
 
 
-def typed_model(path: Path) -> Any:
-    model = tflite.Model.GetRootAsModel(path.read_bytes(), 0)
-    module, params = relay.frontend.from_tflite(model)
-    module["main"] = relay.build_module.bind_params_by_name(module["main"], params)
-    return relay.transform.InferType()(module)
+def imported(path: Path) -> Any:
+    return relay.frontend.from_tflite(tflite.Model.GetRootAsModel(path.read_bytes(), 0))
+
+
+def typed_model(module: Any, params: Any) -> Any:
+    main = relay.build_module.bind_params_by_name(module["main"], params)
+    return relay.transform.InferType()(tvm.IRModule.from_expr(main))
 
 
 def partitioned(module: Any, compiler: str) -> Any:
@@ -88,9 +94,22 @@ def partitioned(module: Any, compiler: str) -> Any:
 
 
 def assert_same_functions(first: Any, second: Any) -> None:
-    for variable in first.get_global_vars():
-        name = str(variable.name_hint)
+    assert names_of(first) == names_of(second)
+    for name in names_of(first):
         assert tvm.ir.structural_equal(first[name], second[name], map_free_vars=True), name
+
+
+def assert_same_regions(patterns: Any, regions: Any, offloaded: Any) -> None:
+    """What TVM's passes give, but for functions that have no composite, and who calls them."""
+    idle = {name for name in names_of(regions) if not patterns.composites(regions[name].body)}
+    assert names_of(offloaded) == names_of(regions) - idle | {"main"}
+    for name in names_of(regions) - (idle if idle != {"main"} else set()):
+        same = tvm.ir.structural_equal(regions[name], offloaded[name], map_free_vars=True)
+        assert same, name
+
+
+def names_of(module: Any) -> set[str]:
+    return {str(variable.name_hint) for variable in module.get_global_vars()}
 
 
 def digests(patterns: Any, module: Any) -> list[Any]:

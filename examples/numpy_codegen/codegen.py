@@ -1,0 +1,134 @@
+"""The code generator: a function of composites to a program of records, and to what TVM links.
+
+TVM calls `generate` for each function with the attribute `Compiler`, by the name `relay.ext.npu`.
+It makes a list of steps, and a function for TVM's runtime that carries them out. No C compiler is
+needed: TVM itself compiles the call.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import platform
+from typing import Any
+
+import kernels
+import npu_patterns as npu
+import numpy as np
+import tvm
+from tvm import relay, te
+
+# Said in full: a plain `llvm` means RISC-V in the distribution of TVM that is on the package index.
+HOST = f"llvm -mtriple={platform.machine()}-unknown-linux-gnu"
+# How often each kernel has run, by the name of its pattern.
+runs: collections.Counter[str] = collections.Counter()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Step:
+    """One composite: its record, and what its inputs are by the name of the port: the number of a
+    value, a constant, or a list of them where a port is many."""
+
+    record: Any
+    inputs: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Program:
+    """Values are numbered: first the function's inputs, then the result of each step. Nothing in it
+    is of Relay: a program can be pickled, sent to a device, or written out as C."""
+
+    steps: list[Step]
+    results: list[Any]
+
+
+def program_of(function: Any) -> Program:
+    """The composites of a function, each behind those that it needs."""
+    numbers: dict[Any, int] = {param: number for number, param in enumerate(function.params)}
+    steps = []
+
+    def source(each: Any) -> Any:
+        if isinstance(each, relay.Constant):
+            return each.data.numpy()
+        if isinstance(each, relay.TupleGetItem):
+            return source(each.tuple_value.fields[each.index])
+        return numbers[each]
+
+    for call in npu.composites(function.body):
+        record = npu.extract(call)
+        steps.append(Step(record, inputs_of(record, [source(each) for each in call.args])))
+        numbers[call] = len(numbers)
+    body = function.body
+    results = body.fields if isinstance(body, relay.Tuple) else [body]
+    return Program(steps, [source(each) for each in results])
+
+
+def inputs_of(record: Any, arguments: list[Any]) -> dict[str, Any]:
+    """What the ports of a record are: a constant is in the record, for anything else it says which
+    argument of the composite it is. The output is neither."""
+
+    def source(tensor: Any) -> Any:
+        return arguments[tensor.input] if tensor.value is None else tensor.value
+
+    ports = {each.name: getattr(record, each.name) for each in dataclasses.fields(record)}
+    found = {}
+    for name, port in ports.items():
+        if isinstance(port, tuple) and port and isinstance(port[0], npu.Tensor):
+            found[name] = [source(each) for each in port]
+        elif isinstance(port, npu.Tensor) and (port.value is not None or port.input is not None):
+            found[name] = source(port)
+    return found
+
+
+def execute(program: Program, inputs: list[Any]) -> list[Any]:
+    """What the device does."""
+    values = list(inputs)
+
+    def value(source: Any) -> Any:
+        if isinstance(source, list):
+            return [value(each) for each in source]
+        return values[source] if isinstance(source, int) else source
+
+    for step in program.steps:
+        runs[step.record.pattern] += 1
+        tensors = {name: value(source) for name, source in step.inputs.items()}
+        values.append(kernels.run(step.record, **tensors))
+    return [value(each) for each in program.results]
+
+
+def generate(function: Any) -> Any:
+    """A module with one function of the name that the host calls."""
+    symbol = str(function.attrs["global_symbol"])
+    program = program_of(function)
+
+    def call(*tensors: Any) -> None:
+        count = len(function.params)
+        results = execute(program, [each.numpy() for each in tensors[:count]])
+        for tensor, result in zip(tensors[count:], results):
+            tensor.copyfrom(np.ascontiguousarray(result))
+
+    tvm.register_func(f"{npu.COMPILER}.{symbol}", call, override=True)
+    inputs = [placeholder(param.checked_type) for param in function.params]
+    returned = function.ret_type
+    types = returned.fields if isinstance(returned, tvm.ir.TupleType) else [returned]
+    made = te.extern(
+        [shape_of(each) for each in types],
+        inputs,
+        lambda ins, outs: tvm.tir.call_packed(f"{npu.COMPILER}.{symbol}", *ins, *outs),
+        dtype=[str(each.dtype) for each in types],
+        name="outputs",
+    )
+    outputs = list(made) if len(types) > 1 else [made]
+    schedule = te.create_schedule(outputs[0].op)
+    return tvm.build(schedule, inputs + outputs, target=HOST, name=symbol)
+
+
+def placeholder(of_type: Any) -> Any:
+    return te.placeholder(shape_of(of_type), str(of_type.dtype))
+
+
+def shape_of(of_type: Any) -> list[int]:
+    return [int(size) for size in of_type.shape]
+
+
+tvm.register_func(f"relay.ext.{npu.COMPILER}", generate, override=True)
