@@ -121,5 +121,5 @@ def clips(draft: Draft) -> Mapping[int, tuple[int, ...]]:
 
 
 _SAME_VALUES = frozenset(
-    ["copy", "expand_dims", "reshape", "reverse", "squeeze", "strided_slice", "transpose"]
+    ["cast", "copy", "expand_dims", "reshape", "reverse", "squeeze", "strided_slice", "transpose"]
 )

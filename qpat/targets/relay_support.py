@@ -207,11 +207,15 @@ class Value:
         bits, is_signed = int(self.dtype.lstrip("uint")), self.dtype.startswith("int")
         least = -(2 ** (bits - 1)) if is_signed else 0
         most = 2 ** (bits - 1) - 1 if is_signed else 2**bits - 1
+        whole = least, most
         for clip in self._clips:
             attrs = Attributes(clip)
             is_relu = clip.op.name == "nn.relu"
-            least = max(least, 0 if is_relu else int(attrs.a_min))
-            most = min(most, most if is_relu else int(attrs.a_max))
+            low, high = (0, np.inf) if is_relu else (int(attrs.a_min), int(attrs.a_max))
+            # Behind a cast to few bits what lies outside of them is another number.
+            if str(clip.checked_type.dtype) != self.dtype and (low < whole[0] or high > whole[1]):
+                return whole
+            least, most = max(least, low), min(most, int(min(most, high)))
         return least, most
 
     def fill(self, slot: str, value: Any) -> None:

@@ -24,6 +24,15 @@ _ROUNDS: dict[str, float] = {
     # Each side is requantized by itself (qnn/op/op_common.h), and the sum is exact.
     "qnn.add": 1.0,
     "qnn.subtract": 1.0,
+    # A dequantize, a float32 operator and a quantize in one (qnn/op/op_common.h, hardswish.cc,
+    # leaky_relu.cc), with the half unit that float32 is given.
+    **dict.fromkeys(
+        (
+            *("qnn.abs", "qnn.erf", "qnn.exp", "qnn.hardswish", "qnn.leaky_relu", "qnn.log"),
+            *("qnn.rsqrt", "qnn.sigmoid", "qnn.sqrt", "qnn.tanh"),
+        ),
+        1.0,
+    ),
     # Integers are divided, which cuts off (topi/reduction.h, topi/nn/pooling.h).
     "mean": 1.0,
     "nn.avg_pool2d": 1.0,

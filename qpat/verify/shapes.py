@@ -119,6 +119,8 @@ def _clip(draft: Draft) -> None:
         draft.value("a_max", 1.0, 6.0)
         return
     info = np.iinfo(dtype)
+    if info.bits > 16:  # a cast to few bits stands behind, mostly
+        info = np.iinfo(str(draft.random.choice(["int8", "uint8"])))
     first, second = np.sort(draft.values.integers(info.min, info.max, 2, endpoint=True))
     draft.value("a_min", float(first), float(info.min))
     draft.value("a_max", float(second), float(info.max))

@@ -10,11 +10,14 @@ import pytest
 from qpat.compiler import Compiled, compile_file
 from qpat.verify.verification import Verdict, verify
 
+# A few, as the whole takes minutes: docs/verify.md has the command that takes longer.
+SAMPLES, INPUTS = 2, 32
 PATTERNS = Path(__file__).resolve().parents[2] / "patterns"
 LIBRARY = [PATTERNS / "tflite.qpat"]
 # Tables of back ends. Of some patterns the conditions leave nothing that is drawn at random, or
 # nobody said what they mean.
-TABLES = ("cmsis_nn", "ethos_u", "ethos_n", "arm_compute_lib")
+TABLES = ("cmsis_nn", "ethos_u", "ethos_n", "arm_compute_lib", "onnx", "pytorch")
+MORE = {"cmsis_nn": SAMPLES}
 UNVERIFIED = {
     "ethos_u": {
         *("channel_pad", "conv2d_transpose", "concat", "split", "resize2d", "sum"),
@@ -25,9 +28,11 @@ UNVERIFIED = {
         *("op_reshape", "op_clip", "split"),
     },
     "arm_compute_lib": {"conv2d", "avg_pool2d", "concatenate"},
+    "onnx": {
+        *("batch_matmul", "prelu", "global_avg_pool2d", "split"),
+        *("concatenate_2", "concatenate_3"),
+    },
 }
-# A few, as the whole takes minutes: docs/verify.md has the command that takes longer.
-SAMPLES, INPUTS = 2, 32
 
 
 @cache
@@ -53,7 +58,9 @@ def test_pattern_of_the_library_is_verified(path: Path, name: str) -> None:
 @pytest.mark.parametrize("stem", TABLES)
 def test_table_of_a_back_end_is_verified(stem: str) -> None:
     unverified: set[str] = set()
-    for verdicts in verify(compiled(PATTERNS / f"{stem}.qpat"), samples=SAMPLES, inputs=16):
+    for verdicts in verify(
+        compiled(PATTERNS / f"{stem}.qpat"), samples=MORE.get(stem, 1), inputs=16
+    ):
         for verdict in verdicts:
             assert verdict.status != "failed", said(verdict)
             if verdict.status == "unverified":
