@@ -131,6 +131,11 @@ def _cast(draft: Draft) -> None:
     draft.pick("dtype", draft.output_dtype())
 
 
+def _leaky_relu(draft: Draft) -> None:
+    draft.tensor("data", draft.wanted)
+    draft.value("alpha", 0.01, 0.125, 0.3)
+
+
 def _softmax(draft: Draft) -> None:
     shape = draft.tensor("data", draft.wanted or random_shape(draft.random))
     draft.pick("axis", -1, int(draft.random.integers(0, len(shape))))
@@ -409,6 +414,8 @@ _RULES: dict[str, Rule] = {
     "qnn.requantize": _requantize,
     "qnn.quantize": _quantize,
     "qnn.dequantize": _dequantize,
+    "nn.leaky_relu": _leaky_relu,
+    "qnn.leaky_relu": _leaky_relu,
     "nn.max_pool2d": _pool,
     "nn.avg_pool2d": _avg_pool,
     **{name: _reduce for name in ("mean", "max", "min", "sum")},

@@ -33,6 +33,22 @@ class Mutant:
         return f"{self.pattern}: {self.kind}: {self.what}"
 
 
+# What no graph can show, by a part of the mutant's text.
+EQUIVALENT = {
+    "wrong axis": "its scale is one number in every graph that is taken",
+    "swap the operands of a meaning": "they may change places",
+    "slice_mode": "`end` is the default, and what is drawn",
+    "axes": "none are drawn: all axes are cut",
+    "dilation": "pools of more than one are refused by the lowering",
+    "out_layout": "it is the layout of the data",
+    "channels": "TVM counts them in the weights",
+    "kernel_size": "TVM reads it off the weights",
+    "cubic_": "of another method",
+    "extrapolation_value": "nothing is drawn outside of the image",
+    "allowzero": "no dimension is 0",
+}
+
+
 def noticed(compiled: Compiled, mutant: Mutant, samples: int, inputs: int) -> str:
     """What `verify` says of a mutant: `failed` (a graph computes something else, or there is no
     record), `unverified` (no graph is taken or has a meaning any more), or `survived`."""

@@ -11,15 +11,9 @@ import pytest
 
 from qpat.compiler import Compiled, compile_file
 from tests.models import ROOT
-from tests.verify.mutations import mutants, noticed
+from tests.verify.mutations import EQUIVALENT, mutants, noticed
 
 PATTERNS = ["mean", "relu", "strided_slice", "quantize"]
-# What no graph can show.
-EQUIVALENT = {
-    "wrong axis": "its scale is one number in every graph that is taken",
-    "slice_mode": "`end` is the default, and what is drawn",
-    "axes": "none are drawn: all axes are cut",
-}
 
 
 @cache
