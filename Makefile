@@ -45,7 +45,8 @@ fuzz: environment ## Random texts, trees, patterns and graphs for as long as it 
 	QPAT_FUZZ_EXAMPLES=$(EXAMPLES) $(PYTHON) -m pytest tests/semantics/test_fuzz.py \
 		tests/semantics/test_fuzz_trees.py tests/targets/test_against_tvm_matcher.py \
 		tests/relay/test_quantization_random.py tests/relay/test_quantization_per_channel.py \
-		tests/single_pass/test_random.py
+		tests/single_pass/test_random.py tests/library/test_verdicts.py \
+		tests/why/test_why.py
 
 verify: environment ## Hold the library's meanings against TVM, at length (SAMPLES=100 INPUTS=256)
 	$(QPAT) verify patterns/tflite.qpat --samples $(SAMPLES) --inputs $(INPUTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,16 @@ from qpat.relay.partition import partition
 from qpat.relay.why.reasons import Obstacle
 from qpat.relay.why.search import why
 from qpat.source import Source
-from tests.models import DATA
+from tests.models import DATA, TFLITE_OPERATORS
 from tests.why.mutate import matched_bodies, mutants, typed
 
 LIBRARY = Path(__file__).parents[2] / "patterns" / "tflite.qpat"
 MODELS = ("abs", "add_relu", "avg_pool", "conv2d_bias_relu6", "fc_bias", "hard_swish", "max_pool")
 MODELS += ("mean", "mul", "resize_bilinear", "softmax", "squared_difference", "transpose_conv_bias")
+# In the long run (`make fuzz`) every model of one operator and two networks, over and over.
+LONG = int(os.environ.get("QPAT_FUZZ_EXAMPLES", "0"))
+NETWORKS = ("tflite/resnet8_cifar_int8.tflite", "tflite/op_soup_nol2_int8.tflite")
+PATHS = (*TFLITE_OPERATORS, *NETWORKS) if LONG else [f"tflite/ops/{name}.tflite" for name in MODELS]
 HEAD = '#[version = "0.0.5"]\n'
 
 
@@ -32,9 +37,9 @@ def test_the_first_reason_names_what_was_changed(record_property: Any) -> None:
     input, another user, another attribute, another zero point."""
     compiled, chance = compile_file(LIBRARY), random.Random(7)
     missed, named = [], 0
-    for model in MODELS:
-        result = partition(DATA / f"tflite/ops/{model}.tflite", compiled)
-        for function in matched_bodies(result):
+    for model in PATHS:
+        result = partition(DATA / model, compiled)
+        for function in list(matched_bodies(result)) * max(1, LONG // 500):
             for mutant in mutants(typed(function)["main"], chance):
                 after = partition(mutant.module, compiled)
                 found = [each.miss for each in why(after) if each.miss is not None]
@@ -45,6 +50,8 @@ def test_the_first_reason_names_what_was_changed(record_property: Any) -> None:
                 else:
                     missed.append((model, mutant.what, [m.reasons[0].text for m in found]))
     record_property("named", f"{named} of {named + len(missed)}")
+    if LONG:
+        print(f"{named} of {named + len(missed)} named; missed:", *missed, sep="\n")
     assert named >= 30
     assert len(missed) <= 0.05 * (named + len(missed)), missed
 
