@@ -286,9 +286,12 @@ class _Pattern:
             message = f"`{alias.text}` is no Relay operator"
             self.findings.error("QP101", alias.span, message, hint=hint, fix=fix)
             return alias.text
+        if self.excused.is_faulty:
+            return alias.text  # what is said already may be why there is another call, or none
         for row in rows:
             root = row.nodes[row.root]
-            if row.call_count != 1 or not isinstance(root, ir.Call) or root.operator != alias.text:
+            calls = sum(isinstance(row.nodes[each], ir.Call) for each in _made_of(row))
+            if calls != 1 or not isinstance(root, ir.Call) or root.operator != alias.text:
                 message = f'a rule for the operator "{alias.text}" matches one call of it'
                 hint = (
                     f"write `{self.node.output.name.text} = {alias.text}(…)` and nothing around it"
@@ -409,6 +412,23 @@ class _Pattern:
             if not all(exclude(place.block, block) for place in several)
         }
         return frozenset(ports | bound)
+
+
+def _made_of(row: ir.Row) -> set[int]:
+    """The nodes that the output is made of: what is bound and not used is reported elsewhere."""
+    found: set[int] = set()
+    waiting = [row.root]
+    while waiting:
+        index = waiting.pop()
+        found.add(index)
+        node = row.nodes[index]
+        if isinstance(node, ir.Call):
+            waiting += node.operands
+        elif isinstance(node, ir.Tuple):
+            waiting += node.elements
+        elif isinstance(node, ir.Field):
+            waiting.append(node.value)
+    return found
 
 
 def _words(value: tree.Structure) -> Iterable[str]:

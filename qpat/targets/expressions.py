@@ -61,6 +61,13 @@ def _is_narrow(node: ir.Expression) -> bool:
     return isinstance(node, (*_READS, ir.Sequence))
 
 
+def _is_simple(node: ir.Expression) -> bool:
+    """Whether no space stands around a `**` beside it: a name or a number, or minus one."""
+    if isinstance(node, ir.Operation) and node.operator == "minus":
+        node = node.operands[0]
+    return isinstance(node, ir.Number) or (isinstance(node, ir.ReadLocal) and not _is_narrow(node))
+
+
 def _literal(value: object) -> str:
     if isinstance(value, str):
         return string(value)
@@ -199,7 +206,7 @@ class _Writer:
         left, right = node.operands
         if node.operator == "**":
             text = f"{self._number(left, _ATOM)}**{self._number(right, _SIGN)}"
-            simple = all(isinstance(each, ir.Number | ir.ReadLocal) for each in node.operands)
+            simple = all(map(_is_simple, node.operands))
             return (text if simple else text.replace("**", " ** ", 1)), precedence
         first = self._number(left, precedence)
         return f"{first} {node.operator} {self._number(right, precedence + 1)}", precedence

@@ -19,7 +19,9 @@ def bracketed(before: str, items: Sequence[str], after: str, depth: int = 0) -> 
     if len(line) <= WIDTH or not items:
         return [line]
     inner = f"{margin}{INDENT}{', '.join(items)}"
-    if len(inner) <= WIDTH:
+    # A tuple or a list that is broken has a line for each element, which arguments have not.
+    is_call = _follows(before, len(before) - 1)
+    if len(inner) <= WIDTH and (is_call or len(items) == 1):
         return [f"{margin}{before}", inner, f"{margin}{after}"]
     lines = [line for item in items for line in laid_out("", item, ",", depth + 1)]
     return [f"{margin}{before}", *lines, f"{margin}{after}"]
@@ -36,13 +38,16 @@ def laid_out(before: str, text: str, after: str, depth: int) -> list[str]:
     if len(line) <= WIDTH:
         return [line]
     parts = _parts(text)
-    if len(parts) > 1 and before.endswith("= "):
+    inner = f"{INDENT * (depth + 1)}{text}"
+    if len(parts) > 1 and before.endswith("= ") and not _ends_in_brackets(before, parts, depth):
+        if len(inner) <= WIDTH:
+            return [f"{INDENT * depth}{before}(", inner, f"{INDENT * depth}){after}"]
         return [
             f"{INDENT * depth}{before}(",
             *(line for part in parts for line in laid_out("", part, "", depth + 1)),
             f"{INDENT * depth}){after}",
         ]
-    if len(parts) > 1:
+    if len(parts) > 1 and not before.endswith("= "):
         ends = [*[""] * (len(parts) - 1), after]
         pairs = zip(parts, ends, strict=True)
         return [line for part, end in pairs for line in laid_out("", part, end, depth)]
@@ -58,11 +63,20 @@ def laid_out(before: str, text: str, after: str, depth: int) -> list[str]:
     return bracketed(head, items, tail, depth)
 
 
+def _ends_in_brackets(before: str, parts: Sequence[str], depth: int) -> bool:
+    """Whether of two parts the second ends in brackets, and what stands before these has room in
+    one line: then they are what is broken."""
+    opening = _last_bracket(parts[-1])
+    if len(parts) != 2 or opening is None or len(parts[-1]) - opening <= 2:
+        return False
+    head = f"{INDENT * depth}{before}{parts[0]} {parts[-1][: opening + 1]}"
+    return len(head) <= WIDTH
+
+
 def _only_groups(text: str, opening: int) -> bool:
     """Whether the bracket that opens there and ends the text is an index or holds together what is
     in it: it is no call, tuple, list or set."""
-    follows = opening > 0 and (text[opening - 1].isalnum() or text[opening - 1] in "_)]")
-    wanted = "[" if follows else "("
+    wanted = "[" if _follows(text, opening) else "("
     return text[opening] == wanted and not text.endswith((",)", ",]"))
 
 
@@ -112,6 +126,11 @@ def _last_bracket(text: str) -> int | None:
     if not text or text[-1] not in _CLOSE:
         return None
     return list(_enclosed(text))[-1][0]
+
+
+def _follows(text: str, opening: int) -> bool:
+    """Whether a bracket belongs to what stands before it: a call or an index."""
+    return opening > 0 and (text[opening - 1].isalnum() or text[opening - 1] in "_)]")
 
 
 def comment(text: str, depth: int = 0) -> list[str]:

@@ -197,10 +197,10 @@ def _rows(module: ir.Module, writers: Sequence[PatternWriter]) -> str:
         text = "\n".join([note, "ROWS = (", *lines, ")"])
     if not rules:
         return text
-    told = [
-        line
-        for name, each in rules.items()
-        for line in (f"{INDENT}{string(name)}: (", *each, f"{INDENT}),")
-    ]
+    told: list[str] = []
+    for name, each in rules.items():
+        short = f"{INDENT}{string(name)}: ({each[0].strip()}),"
+        is_short = len(each) == 1 and len(short) <= WIDTH
+        told += [short] if is_short else [f"{INDENT}{string(name)}: (", *each, f"{INDENT}),"]
     note = "# Single operators that are taken as they are; no composite is made of them."
     return "\n".join([text, "", note, "OPERATOR_RULES = {", *told, "}"])

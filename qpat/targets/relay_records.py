@@ -125,9 +125,14 @@ class PatternWriter:
         """Names the values and calls that the record looks at."""
         lines: list[str] = []
         wanted = self.reads.read_values
+        ports = {port.name for port in self.pattern.ports}
         for name in sorted(wanted, key=self.reads.order):
-            read = _read("values", name, self.reads.maybe_value(name))
-            lines.append(f"{self.variables.values[name]} = {read}")
+            maybe = self.reads.maybe_value(name)
+            # What is no port may be absent in other forms: whoever reads it knows that it is there.
+            is_sure = not maybe or name in ports
+            annotation = "" if is_sure else ": Any"
+            read = _read("values", name, maybe)
+            lines.append(f"{self.variables.values[name]}{annotation} = {read}")
         for name in sorted(self.reads.read_calls, key=self.reads.order):
             variable, maybe = self.variables.calls[name], self.reads.maybe_call(name)
             if variable in (self.variables.values.get(n) for n in wanted):

@@ -27,7 +27,7 @@ def test_faults_in_what_is_generated_are_noticed(
 ) -> None:
     found = list(mutants(library().text, pattern))
     assert len(found) >= 2
-    how = {str(each): noticed(library(), each, 8, 16) for each in found}
+    how = {str(each): noticed(library(), each, 12, 12) for each in found}
     survived = [each for each, status in how.items() if status == "survived"]
     record_property("score", f"{len(how) - len(survived)} of {len(how)}")
     unexplained = [each for each in survived if not any(known in each for known in EQUIVALENT)]
