@@ -510,6 +510,10 @@ class Row:
         """The operators of the row's calls, sorted, each once."""
         return tuple(sorted({node.operator for node in self.nodes if isinstance(node, Call)}))
 
+    @property
+    def call_count(self) -> int:
+        return call_count(self.nodes)
+
 
 @dataclass(frozen=True)
 class Pattern:
