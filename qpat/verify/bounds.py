@@ -14,6 +14,9 @@ from qpat.records import dataclass
 from qpat.semantics import ir
 from qpat.verify.drafts import Drawn
 
+# A call that computes in float32 is within half a unit of its value, in what is verified.
+_IN_FLOAT = 0.5
+_TABULATED = ("erf", "exp", "hardswish", "rsqrt", "sigmoid", "sqrt", "tanh")
 # What a call rounds away at most, in units of its own result, and where that is to be read.
 _ROUNDS: dict[str, float] = {
     # Half a unit: src/relay/qnn/op/requantize.cc and quantize.cc round to nearest.
@@ -29,6 +32,8 @@ _ROUNDS: dict[str, float] = {
     "nn.avg_pool2d": 1.0,
     "nn.global_avg_pool2d": 1.0,
     "right_shift": 1.0,
+    # Tabulated in float32 and rounded to nearest (qnn/op/canonicalizations.py).
+    **{f"qnn.{name}": 0.5 + _IN_FLOAT for name in _TABULATED},
 }
 # What makes an error of an operand no larger, on real numbers.
 _KEEPS_ERRORS = frozenset(
@@ -43,8 +48,6 @@ _KEEPS_ERRORS = frozenset(
 )
 # float32 has 24 bits: a product of scales that was rounded to it, and the multiplier of it.
 RELATIVE = 2.0**-21
-# A call that computes in float32 is within half a unit of its value, in what is verified.
-_IN_FLOAT = 0.5
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,13 @@ def _power(draft: Draft) -> None:
     draft.tensor("rhs", ())
 
 
+def _right_shift(draft: Draft) -> None:
+    """Mostly by one number, as a requantize shifts."""
+    shape = draft.tensor("lhs", draft.wanted)
+    by_one = draft.is_leaf("rhs") and draft.random.integers(0, 4)
+    draft.tensor("rhs", () if by_one else _second(draft, shape))
+
+
 def _clip(draft: Draft) -> None:
     draft.tensor("a", draft.wanted)
     dtype = draft.dtype("a")
@@ -118,10 +125,16 @@ def _clip(draft: Draft) -> None:
         draft.value("a_min", -1.0, 0.0)
         draft.value("a_max", 1.0, 6.0)
         return
-    info = np.iinfo(dtype)
+    # Where a cast to fewer bits follows, a range that it keeps.
+    kept = draft.final_dtype()
+    info = np.iinfo(dtype if kept.startswith("float") else min(dtype, kept, key=_bits))
     first, second = np.sort(draft.values.integers(info.min, info.max, 2, endpoint=True))
     draft.value("a_min", float(first), float(info.min))
     draft.value("a_max", float(second), float(info.max))
+
+
+def _bits(dtype: str) -> int:
+    return int(np.iinfo(dtype).bits)
 
 
 def _cast(draft: Draft) -> None:
@@ -386,13 +399,14 @@ def _split(draft: Draft) -> None:
 
 _BINARY = (
     *("qnn.add", "qnn.subtract", "qnn.mul", "subtract", "multiply", "divide"),
-    *("maximum", "minimum", "left_shift", "right_shift"),
+    *("maximum", "minimum", "left_shift"),
 )
 
 _RULES: dict[str, Rule] = {
     **{name: _binary for name in _BINARY},
     "add": _sum_of_two,
     "power": _power,
+    "right_shift": _right_shift,
     "clip": _clip,
     "cast": _cast,
     "nn.softmax": _softmax,
