@@ -256,7 +256,7 @@ def _dequantize(draft: Draft) -> None:
 def _pool(draft: Draft) -> None:
     random = draft.random
     layout = str(draft.pick("layout", "NHWC", "NCHW"))
-    draft.tensor("data", draft.wanted or _image(random, layout))
+    shape = draft.tensor("data", draft.wanted or _image(random, layout))
     size = tuple(int(n) for n in random.integers(1, 4, 2))
     size = tuple(draft.pick("pool_size", size))
     strides = draft.pick("strides", (1, 1), (2, 2), size)
@@ -270,6 +270,11 @@ def _pool(draft: Draft) -> None:
     is_empty = any(width >= n for width, n in zip(padding, reach, strict=False))
     if is_empty or (is_ceiled and not may_be_ceiled):
         raise Unfit("a window may lie in the padding altogether")
+    # TVM divides what is left towards zero, gives one window then, and reads beyond the tensor.
+    around = [sum(padding[axis::2]) * (1 if len(padding) == 4 else 2) for axis in (0, 1)]
+    room = [shape[layout.index(letter)] + more for letter, more in zip("HW", around, strict=True)]
+    if any(n > most for n, most in zip(size, room, strict=True)):
+        raise Unfit("a window is larger than the tensor")
 
 
 def _avg_pool(draft: Draft) -> None:
