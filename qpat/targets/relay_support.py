@@ -133,7 +133,9 @@ class Value:
         self._clips = clips
         self._field = field
         self._spreads = spreads
-        self.told: Dict[str, Any] = {}  # a range that is not the clips'; of the node, under any name
+        self.told: Dict[
+            str, Any
+        ] = {}  # a range that is not the clips'; of the node, under any name
 
     @property
     def node(self) -> Tuple[Any, Optional[int]]:
