@@ -133,9 +133,8 @@ class Value:
         self._clips = clips
         self._field = field
         self._spreads = spreads
-        self.told: Dict[
-            str, Any
-        ] = {}  # a range that is not the clips'; of the node, under any name
+        # A range that is not the clips'; it is the node's, under any of its names.
+        self.told: Dict[str, Any] = {}
 
     @property
     def node(self) -> Tuple[Any, Optional[int]]:
