@@ -67,16 +67,18 @@ TABLES: Mapping[str, Table] = {
                 *("depth_to_space", "clip"),
             )
         },
-        {"ethosn/ethosn_api.cc": 878, "ethosn/ethosn_api.h": 201, "ethosn/convert_equivalent.cc": 254},
+        {
+            "ethosn/ethosn_api.cc": 878,
+            "ethosn/ethosn_api.h": 201,
+            "ethosn/convert_equivalent.cc": 254,
+        },
     ),
     "arm_compute_lib": Table(
         ("arm_compute_lib.qpat",),
         {"op/contrib/arm_compute_lib.py": _ACL_ROWS},
         {"arm_compute_lib/codegen.cc": 132},  # of convolutions 31 + 56, of dense layers 45
     ),
-    "dnnl": Table(
-        ("dnnl.qpat", "dnnl_legalize.qpat"), {"op/contrib/dnnl.py": _DNNL_ROWS}, {}
-    ),
+    "dnnl": Table(("dnnl.qpat", "dnnl_legalize.qpat"), {"op/contrib/dnnl.py": _DNNL_ROWS}, {}),
 }
 SHARED = "common.qpat"
 
