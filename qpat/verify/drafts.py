@@ -467,7 +467,7 @@ class _Draft:
         return -1
 
     def final_dtype(self) -> str:
-        """Of the pattern's output."""
+        """The dtype of the pattern's output."""
         return self.maker.port_dtype(self.maker.output.name, None)
 
     def output_dtype(self) -> str:

@@ -44,6 +44,9 @@ class Draft(Protocol):
     def channel_axis(self, rank: int) -> int:
         """The axis of the channels: of the convolution that the operand comes from, else -1."""
 
+    def final_dtype(self) -> str:
+        """The dtype of the pattern's output."""
+
     def output_dtype(self) -> str:
         """The dtype of what this call gives where the pattern decides it."""
 
