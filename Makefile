@@ -8,7 +8,7 @@ EXAMPLES ?= 5000
 SAMPLES ?= 100
 INPUTS ?= 256
 
-.PHONY: help environment demo test fuzz verify mutants lint types format op-table findings benchmark clean
+.PHONY: help environment demo test fuzz verify mutants lint types format op-table findings count benchmark clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -70,6 +70,9 @@ op-table: environment ## Write the table of Relay operators anew, from TVM
 
 findings: environment ## Write docs/findings.md anew, from the pages on findings
 	$(PYTHON) tools/list_findings.py
+
+count: environment ## Count the lines of the library beside those of TVM's tables
+	$(PYTHON) -m tools.count_lines
 
 benchmark: environment ## Measure `qpat check` as a process, and qpat.merge_composite beside TVM (minutes)
 	$(PYTHON) benchmarks/startup.py

@@ -133,7 +133,13 @@ class Value:
         self._clips = clips
         self._field = field
         self._spreads = spreads
-        self._range: Any = None
+        # A range that is not the clips'; it is the node's, under any of its names.
+        self.told: Dict[str, Any] = {}
+
+    @property
+    def node(self) -> Tuple[Any, Optional[int]]:
+        """What it is a name of: values of one node share what is told of it."""
+        return self.expr, self._field
 
     @property
     def _type(self) -> Any:
@@ -202,8 +208,8 @@ class Value:
     @property
     def range(self) -> Tuple[int, int]:
         """The least and greatest integer this value takes: of its dtype, less what is clipped."""
-        if self._range is not None:
-            return int(self._range[0]), int(self._range[1])
+        if "range" in self.told:
+            return int(self.told["range"][0]), int(self.told["range"][1])
         bits, is_signed = int(self.dtype.lstrip("uint")), self.dtype.startswith("int")
         least = -(2 ** (bits - 1)) if is_signed else 0
         most = 2 ** (bits - 1) - 1 if is_signed else 2**bits - 1
@@ -221,7 +227,7 @@ class Value:
     def fill(self, slot: str, value: Any) -> None:
         """Sets a slot that the row leaves open."""
         if slot == "range":
-            self._range = value
+            self.told["range"] = value
         elif slot == "qparams":
             self.space.fill("scale", value[0])
             self.space.fill("zero_point", value[1])
@@ -320,6 +326,10 @@ class Match:
         self.recording = False  # a check wants to know whether, not what
         self.inputs: Dict[Any, int] = {}
         self.inherited: Callable[[Any], Optional[Parameters]] = lambda expr: None
+        told: Dict[Any, Dict[str, Any]] = {}
+        for value in values.values():
+            if isinstance(value, Value):
+                value.told = told.setdefault(value.node, value.told)
 
     def tensor(self, name: str) -> Any:
         """The record of a port: a Tensor, a tuple of them, or None where it is absent."""

@@ -14,6 +14,10 @@ from qpat.records import dataclass
 from qpat.semantics import ir
 from qpat.verify.drafts import Drawn
 
+# A call that computes in float32 is within half a unit of its value, in what is verified.
+_IN_FLOAT = 0.5
+_THROUGH_FLOAT = ("abs", "erf", "exp", "hardswish", "leaky_relu", "log", "rsqrt", "sigmoid")
+_THROUGH_FLOAT += ("sqrt", "tanh")
 # What a call rounds away at most, in units of its own result, and where that is to be read.
 _ROUNDS: dict[str, float] = {
     # Half a unit: src/relay/qnn/op/requantize.cc and quantize.cc round to nearest.
@@ -24,20 +28,14 @@ _ROUNDS: dict[str, float] = {
     # Each side is requantized by itself (qnn/op/op_common.h), and the sum is exact.
     "qnn.add": 1.0,
     "qnn.subtract": 1.0,
-    # A dequantize, a float32 operator and a quantize in one (qnn/op/op_common.h, hardswish.cc,
-    # leaky_relu.cc), with the half unit that float32 is given.
-    **dict.fromkeys(
-        (
-            *("qnn.abs", "qnn.erf", "qnn.exp", "qnn.hardswish", "qnn.leaky_relu", "qnn.log"),
-            *("qnn.rsqrt", "qnn.sigmoid", "qnn.sqrt", "qnn.tanh"),
-        ),
-        1.0,
-    ),
     # Integers are divided, which cuts off (topi/reduction.h, topi/nn/pooling.h).
     "mean": 1.0,
     "nn.avg_pool2d": 1.0,
     "nn.global_avg_pool2d": 1.0,
     "right_shift": 1.0,
+    # Calculated or tabulated in float32 and rounded to nearest (qnn/op/canonicalizations.py,
+    # leaky_relu.cc).
+    **{f"qnn.{name}": 0.5 + _IN_FLOAT for name in _THROUGH_FLOAT},
 }
 # What makes an error of an operand no larger, on real numbers.
 _KEEPS_ERRORS = frozenset(
@@ -52,8 +50,6 @@ _KEEPS_ERRORS = frozenset(
 )
 # float32 has 24 bits: a product of scales that was rounded to it, and the multiplier of it.
 RELATIVE = 2.0**-21
-# A call that computes in float32 is within half a unit of its value, in what is verified.
-_IN_FLOAT = 0.5
 
 
 @dataclass(frozen=True)

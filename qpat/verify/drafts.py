@@ -466,9 +466,13 @@ class _Draft:
             index = node.operands[0]
         return -1
 
+    def final_dtype(self) -> str:
+        """The dtype of the pattern's output."""
+        return self.maker.port_dtype(self.maker.output.name, None)
+
     def output_dtype(self) -> str:
         if self.index in self.maker.tail:
-            return self.maker.port_dtype(self.maker.output.name, None)
+            return self.final_dtype()
         first = self.dtype_at(0)
         if self.node.operator == "cast":
             return "int32" if "int" in first else "float32"

@@ -44,6 +44,9 @@ class Draft(Protocol):
     def channel_axis(self, rank: int) -> int:
         """The axis of the channels: of the convolution that the operand comes from, else -1."""
 
+    def final_dtype(self) -> str:
+        """The dtype of the pattern's output."""
+
     def output_dtype(self) -> str:
         """The dtype of what this call gives where the pattern decides it."""
 
@@ -111,6 +114,13 @@ def _power(draft: Draft) -> None:
     draft.tensor("rhs", ())
 
 
+def _right_shift(draft: Draft) -> None:
+    """Mostly by one number, as a requantize shifts."""
+    shape = draft.tensor("lhs", draft.wanted)
+    by_one = draft.is_leaf("rhs") and draft.random.integers(0, 4)
+    draft.tensor("rhs", () if by_one else _second(draft, shape))
+
+
 def _clip(draft: Draft) -> None:
     draft.tensor("a", draft.wanted)
     dtype = draft.dtype("a")
@@ -118,12 +128,16 @@ def _clip(draft: Draft) -> None:
         draft.value("a_min", -1.0, 0.0)
         draft.value("a_max", 1.0, 6.0)
         return
-    info = np.iinfo(dtype)
-    if info.bits > 16:  # a cast to few bits stands behind, mostly
-        info = np.iinfo(str(draft.random.choice(["int8", "uint8"])))
+    # Where a cast to fewer bits follows, a range that it keeps.
+    kept = draft.final_dtype()
+    info = np.iinfo(dtype if kept.startswith("float") else min(dtype, kept, key=_bits))
     first, second = np.sort(draft.values.integers(info.min, info.max, 2, endpoint=True))
     draft.value("a_min", float(first), float(info.min))
     draft.value("a_max", float(second), float(info.max))
+
+
+def _bits(dtype: str) -> int:
+    return int(np.iinfo(dtype).bits)
 
 
 def _cast(draft: Draft) -> None:
@@ -250,7 +264,7 @@ def _dequantize(draft: Draft) -> None:
 def _pool(draft: Draft) -> None:
     random = draft.random
     layout = str(draft.pick("layout", "NHWC", "NCHW"))
-    draft.tensor("data", draft.wanted or _image(random, layout))
+    shape = draft.tensor("data", draft.wanted or _image(random, layout))
     size = tuple(int(n) for n in random.integers(1, 4, 2))
     size = tuple(draft.pick("pool_size", size))
     strides = draft.pick("strides", (1, 1), (2, 2), size)
@@ -264,6 +278,11 @@ def _pool(draft: Draft) -> None:
     is_empty = any(width >= n for width, n in zip(padding, reach, strict=False))
     if is_empty or (is_ceiled and not may_be_ceiled):
         raise Unfit("a window may lie in the padding altogether")
+    # TVM divides what is left towards zero, gives one window then, and reads beyond the tensor.
+    around = [sum(padding[axis::2]) * (1 if len(padding) == 4 else 2) for axis in (0, 1)]
+    room = [shape[layout.index(letter)] + more for letter, more in zip("HW", around, strict=True)]
+    if any(n > most for n, most in zip(size, room, strict=True)):
+        raise Unfit("a window is larger than the tensor")
 
 
 def _avg_pool(draft: Draft) -> None:
@@ -393,13 +412,14 @@ def _split(draft: Draft) -> None:
 
 _BINARY = (
     *("qnn.add", "qnn.subtract", "qnn.mul", "subtract", "multiply", "divide"),
-    *("maximum", "minimum", "left_shift", "right_shift"),
+    *("maximum", "minimum", "left_shift"),
 )
 
 _RULES: dict[str, Rule] = {
     **{name: _binary for name in _BINARY},
     "add": _sum_of_two,
     "power": _power,
+    "right_shift": _right_shift,
     "clip": _clip,
     "cast": _cast,
     "nn.softmax": _softmax,
