@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from qpat.diagnostics import MOST_REPORTS, Diagnostic, Findings, QpatError, Severity, failure
+from qpat.diagnostics import (
+    MOST_REPORTS,
+    Diagnostic,
+    Findings,
+    QpatError,
+    Severity,
+    did_you_mean,
+    failure,
+)
 from qpat.records import dataclass
 from qpat.resources import library_file, library_names
 from qpat.semantics import ir
@@ -101,8 +109,9 @@ def open_source(path: str | Path) -> Source:
     try:
         return read_source(_library_path(path))
     except FileNotFoundError:
-        library = ", ".join(f"`{name.removesuffix('.qpat')}`" for name in library_names())
-        hint = f"files of the library have bare names: {library}"
+        names = [name.removesuffix(".qpat") for name in library_names() if "/" not in name]
+        listed = ", ".join(f"`{name}`" for name in names)
+        hint = did_you_mean(str(path), names) or f"files of the library have bare names: {listed}"
         raise failure("QP004", "no such file", place=str(path), hint=hint) from None
     except IsADirectoryError:
         raise failure("QP004", "this is a folder, not a .qpat file", place=str(path)) from None

@@ -80,7 +80,7 @@ ARM_COMPUTE_LIB: dict[str, Body] = {
     "concatenate": operators.plain_concatenate,
 }
 
-# Rows of which no graph here is taken, or every one.
+# Rows of which no graph here is taken.
 NEVER = {"reshape_to_five"}
 
 # In what respect a table of TVM does what it should not: a graph that shows it (or a row, some of

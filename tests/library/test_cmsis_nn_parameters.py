@@ -21,7 +21,7 @@ from tests.library.draw import number
 from tests.library.rows import CMSIS_NN
 from tests.library.verdicts import cases, generated
 
-COUNT = 60
+COUNT = 30
 
 
 @pytest.mark.parametrize("name", CMSIS_NN)

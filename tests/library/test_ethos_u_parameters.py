@@ -17,7 +17,7 @@ from tests.library.verdicts import cases, generated, verdict
 from tests.single_pass.real_tables import HAS_ETHOSU, table
 
 pytestmark = pytest.mark.skipif(not HAS_ETHOSU, reason="ethos-u-vela is not installed")
-COUNT = 25
+COUNT = 15
 
 Reader = Callable[[Any], Any]
 

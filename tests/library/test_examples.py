@@ -27,7 +27,7 @@ from tests.library.operators import Body
 from tests.library.verdicts import PATTERNS, cases, typed, verdict
 
 EXAMPLES = sorted((PATTERNS / "examples").glob("*.qpat"))
-COUNT = 150
+COUNT = 50
 
 # In what respect the hand-written table does otherwise: what it says, and what the example says.
 SHIFTED = {

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "patterns" / "tflite.qpat"
 MODELS = ROOT / "tests" / "data" / "tflite"
 OPERATORS = sorted(path.stem for path in (MODELS / "ops").glob("*.tflite"))
-COMPOSITES = ["ds_cnn_kws_int16x8", "op_soup_nol2_int8", "resnet8_cifar_uint8io"]
+COMPOSITES = ["ds_cnn_kws_int16x8", "op_soup_nol2_int8", "legacy_uint8_fq"]
 WHOLE = [
     *("ds_cnn_kws_int8", "ad_autoencoder_int8", "resnet8_cifar_int8"),
     *("op_soup_nol2_int8", "legacy_uint8_fq"),
