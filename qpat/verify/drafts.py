@@ -266,6 +266,10 @@ class _Maker:
         product = self._product(space)
         if product is not None and random.integers(0, 4):
             return product
+        two = [each for each in self.scales.values() if not isinstance(each, list)][-2:]
+        if len(two) == 2 and count is None and not random.integers(0, 4):
+            # As a bias has between dequantize and quantize, where nothing accumulates.
+            return np.asarray(two[0] * two[1], "float32")
         told = self._told([each for each in self.mentioned if 0 < each < 1], self.scales)
         if told is not None:
             return np.float32(told) if count is None else np.full(count, told, "float32")

@@ -146,7 +146,7 @@ def _cast(draft: Draft) -> None:
 
 
 def _leaky_relu(draft: Draft) -> None:
-    draft.tensor("data", draft.wanted)
+    draft.tensor(draft.tensors[0], draft.wanted)
     draft.value("alpha", 0.01, 0.125, 0.3)
 
 

@@ -29,7 +29,7 @@ UNVERIFIED = {
     },
     "arm_compute_lib": {"conv2d", "avg_pool2d", "concatenate"},
     "onnx": {
-        *("batch_matmul", "prelu", "global_avg_pool2d", "split"),
+        *("batch_matmul", "dense", "prelu", "global_avg_pool2d", "split"),
         *("concatenate_2", "concatenate_3"),
     },
 }
