@@ -10,15 +10,18 @@ from qpat.ops.table import operator
 from qpat.records import dataclass
 from qpat.semantics import ir
 from qpat.semantics.walk import below
+from qpat.targets.dialects import Dialect
 from qpat.targets.layout import INDENT, assigned, bracketed, laid_out, literal, string
 from qpat.targets.names import Fresh
 from qpat.targets.reads import Reads
 from qpat.targets.rows import is_slot
 
 
-def binder_lines(name: str, row: ir.Row, names: Mapping[int, str], reads: Reads) -> list[str]:
+def binder_lines(
+    name: str, row: ir.Row, names: Mapping[int, str], reads: Reads, dialect: Dialect
+) -> list[str]:
     """The binder of a row. `reads` tells what the pattern's record wants to know."""
-    return _Binder(row, names, reads).lines(name)
+    return _Binder(row, names, reads, dialect).lines(name)
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,10 @@ class _Accumulator:
 class _Binder:
     """Walks from the root down, names every node, then says what its spaces are."""
 
-    def __init__(self, row: ir.Row, names: Mapping[int, str], reads: Reads) -> None:
+    def __init__(
+        self, row: ir.Row, names: Mapping[int, str], reads: Reads, dialect: Dialect
+    ) -> None:
+        self.dialect = dialect
         self.row = row
         self.names = names
         self.reads = reads
@@ -87,7 +93,8 @@ class _Binder:
         name = self.names[index]
         self.at[index] = name
         count = len(call.operands)
-        self._add(f"{name} = call({place}, {string(call.operator)}, {count})")
+        own = string(self.dialect.operator(call.operator))
+        self._add(f"{name} = call({place}, {own}, {count})")
         for attribute in call.attributes:
             if not isinstance(attribute.value, ir.DtypeOf):
                 key, value = string(attribute.name), literal(attribute.value)
