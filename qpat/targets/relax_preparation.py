@@ -129,7 +129,7 @@ class Regions:
             copies = self.copies.setdefault(value, first)
             if region not in copies:
                 copies[region] = relax.DataflowVar(name_of(value), value.ty)
-                bindings.append(relax.VarBinding(copies[region], bound))
+                bindings.append(relax.VarBinding(copies[region], remade(bound, bound.args)))
             return copies[region]
         parts = value.args if isinstance(value, relax.Call) else ()
         parts = value.fields if isinstance(value, relax.Tuple) else parts
@@ -138,7 +138,13 @@ class Regions:
             return value
         if isinstance(value, relax.Tuple):
             return relax.Tuple(made)
-        return relax.Call(value.op, made, value.attrs, value.ty_args, value.span)
+        return remade(value, made)
+
+
+def remade(value: Any, arguments: Any) -> Any:
+    """A call of other arguments, or another one of the same: TVM goes from a call to its variable,
+    so two variables must not be bound to one call."""
+    return relax.Call(value.op, list(arguments), value.attrs, value.ty_args, value.span)
 
 
 def name_of(variable: Any) -> str:

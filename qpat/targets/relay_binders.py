@@ -44,6 +44,7 @@ class _Binder:
         self.reads = reads
         self.body: list[str] = []
         self.at: dict[int, str] = {}  # how to reach each node that has been met
+        self.tuples: dict[int, str] = {}  # each tuple itself: `at` has the list of its fields
 
     def lines(self, name: str) -> list[str]:
         self._visit(self.row.root, "root")
@@ -131,6 +132,7 @@ class _Binder:
         slots = all(is_slot(self.row.nodes[each]) for each in node.elements)
         name = self.names[index]
         self.at[index] = name
+        self.tuples[index] = place
         self._add(f"{name} = fields({place}, {len(node.elements)})")
         if slots and not node.elements:
             return
@@ -288,7 +290,11 @@ class _Binder:
         self.body += _dictionary("values", values)
         self.body += _dictionary("calls", calls)
         inside = ir.Call | ir.CompositeCall | ir.Tuple | ir.Field
-        inner = [self.at[i] for i, node in enumerate(self.row.nodes) if isinstance(node, inside)]
+        inner = [
+            self.tuples.get(i, self.at[i])
+            for i, node in enumerate(self.row.nodes)
+            if isinstance(node, inside)
+        ]
         self.body += assigned("inner", _tuple(inner), 1)
         items = [form, "values", "calls", "inner", *self._details()]
         self.body += bracketed("return Match(", items, ")", 1)

@@ -367,7 +367,9 @@ def test_unreadable_file_is_named(name: str, said: str, tmp_path: Path) -> None:
 def test_only_these_are_warnings() -> None:
     for name in CASES:
         warns = {found.severity for found in findings(CASES[name])} == {Severity.WARNING}
-        assert warns == name.startswith(("QP092", "QP093", "QP153", "QP163", "QP164", "QP202")), name
+        assert warns == name.startswith(("QP092", "QP093", "QP153", "QP163", "QP164", "QP202")), (
+            name
+        )
 
 
 def test_faults_in_different_patterns_are_all_reported_in_order_of_place() -> None:
