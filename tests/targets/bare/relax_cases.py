@@ -150,7 +150,9 @@ def interleaved_regions() -> Any:
     def body(emit: Any) -> Any:
         real = emit(dequantize(x))
         reals = [emit(op.sigmoid(real)), emit(op.sigmoid(real))]
-        one, other = [emit(quantize(each, scale)) for each, scale in zip(reals, (0.25, 0.5))]
+        one, other = [
+            emit(quantize(each, scale)) for each, scale in zip(reals, (0.25, 0.5), strict=True)
+        ]
         return one, other
 
     return Maker(x).module(body)
@@ -265,19 +267,15 @@ def outcome(patterns: Any, module: Any) -> dict[str, Any]:
     numbers = [int(each.attrs["qpat_match"]) for each in functions]
     assert len(set(numbers)) == len(numbers)
     if not said:
-        check_values(module, prepared, merged)
+        wanted, computed_by = computed(module), computed(merged)
+        pairs = zip(wanted, computed_by, strict=True)
+        assert all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
     return {
         "composites": [told(patterns, each) for each in functions],
         "host": host(merged),
         "unchecked": unchecked(patterns, module),
         "said": said,
     }
-
-
-def check_values(*modules: Any) -> None:
-    wanted, *others = [computed(each) for each in modules]
-    for other in others:
-        assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(wanted, other))
 
 
 def told(patterns: Any, function: Any) -> list[Any]:

@@ -1,11 +1,11 @@
-"""Runs a generated Relax module on a model where there is nothing but TVM, NumPy and the readers.
+"""Runs a generated Relax module on models where there is nothing but TVM, NumPy and the readers.
 
-    python run_relax.py GENERATED.py MODEL.tflite|MODEL.onnx [--compute]
+    python run_relax.py GENERATED.py MODEL.tflite|MODEL.onnx… [--compute]
 
 Partitions, then reads every record from the composites as FuseOpsByPattern leaves them and after
 MergeCompositeFunctions: they must agree. The module must not change. With `--compute` the module
-with composites must give what the module without them gives. Prints the records as JSON, floats in
-hex, and what stays on the host. Runs on TVM 0.26 and 0.27.
+with composites must give what the module without them gives. Prints as JSON, for each model, the
+records, floats in hex, and what stays on the host. Runs on TVM 0.26 and 0.27.
 """
 
 from __future__ import annotations
@@ -24,22 +24,27 @@ from tvm_ffi import structural_hash
 
 
 def main(arguments: list[str]) -> None:
-    generated, model, *options = arguments
+    generated, *models = arguments
     for name in ("qpat", "lark"):
         assert importlib.util.find_spec(name) is None, name + " can be imported here"
     patterns = load(Path(generated))
-    module = imported(Path(model))
+    is_computed = "--compute" in models
+    paths = [Path(each) for each in models if each != "--compute"]
+    found = {str(each): outcome(patterns, imported(each), is_computed) for each in paths}
+    print("\n" + json.dumps(found))  # a line of its own: TVM prints there too
+
+
+def outcome(patterns: Any, module: Any, is_computed: bool) -> dict[str, Any]:
     before = structural_hash(module)
     merged = patterns.partition(module)
     records = digests(patterns, merged)
     regions = patterns.offload(module)
     assert digests(patterns, regions) == records
     assert structural_hash(module) == before
-    if "--compute" in options:
+    if is_computed:
         wanted, found = computed(module), computed(merged)
-        assert all(np.array_equal(one, other) for one, other in zip(wanted, found))
-    print()  # a line of its own: TVM prints there too
-    json.dump({"records": records, "host": host(merged)}, sys.stdout, sort_keys=True)
+        assert all(np.array_equal(a, b) for a, b in zip(wanted, found, strict=True))
+    return {"records": records, "host": host(merged)}
 
 
 def load(path: Path) -> Any:
