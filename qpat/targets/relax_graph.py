@@ -28,6 +28,7 @@ class Node:
     def __init__(self, expr: Any, graph: Graph) -> None:
         self.expr = expr
         self.graph = graph
+        self.operands: list[Any] | None = None  # of a call, once they are asked for
 
     @property
     def checked_type(self) -> Any:
@@ -58,9 +59,12 @@ class CallNode(Node):
 
     @property
     def args(self) -> list[Any]:
-        exprs = self.expr.args
-        name = self.op.name if isinstance(self.op, tvm.ir.Op) else ""
-        return [self.graph.node(each) for each in exprs[: OPERANDS.get(name, len(exprs))]]
+        if self.operands is None:
+            exprs = list(self.expr.args)
+            name = self.op.name if isinstance(self.op, tvm.ir.Op) else ""
+            tensors = exprs[: OPERANDS.get(name, len(exprs))]
+            self.operands = [self.graph.node(each) for each in tensors]
+        return self.operands
 
 
 class TupleNode(Node):
@@ -98,10 +102,11 @@ class Graph:
     def node(self, expr: Any) -> Node:
         while isinstance(expr, relax.Var) and expr in self.bound:
             expr = self.bound[expr]
-        if expr not in self.nodes:
-            kinds = [kind for type_, kind in NODES if isinstance(expr, type_)]
-            self.nodes[expr] = (kinds[0] if kinds else Node)(expr, self)
-        return self.nodes[expr]
+        found = self.nodes.get(expr)
+        if found is None:
+            kind = next((kind for type_, kind in NODES if isinstance(expr, type_)), Node)
+            found = self.nodes[expr] = kind(expr, self)
+        return found
 
 
 def graph_of(function: Any) -> Graph:

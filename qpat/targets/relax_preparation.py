@@ -128,8 +128,9 @@ class Regions:
             first = {region: value} if isinstance(value, relax.DataflowVar) else {}
             copies = self.copies.setdefault(value, first)
             if region not in copies:
+                call = self.bound[value]
                 copies[region] = relax.DataflowVar(name_of(value), value.ty)
-                bindings.append(relax.VarBinding(copies[region], remade(bound, bound.args)))
+                bindings.append(relax.VarBinding(copies[region], remade(call, call.args)))
             return copies[region]
         parts = value.args if isinstance(value, relax.Call) else ()
         parts = value.fields if isinstance(value, relax.Tuple) else parts

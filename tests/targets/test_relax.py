@@ -275,3 +275,15 @@ def test_record_classes_are_those_of_relay(generated: Generated, name: str) -> N
         )
     assert classes[0] == classes[1]
     assert len(classes[0]) > 20
+
+
+def test_time_grows_with_the_module_and_no_faster(generated: Generated) -> None:
+    """TVM's own grows with the square of the composites: it compares each with all others."""
+    script, module = HERE / "bare" / "relax_speed.py", generated("both", "relax")
+    told = printed(python_of(VERSIONS[0]), script, module, 350, 2100)
+    found = json.loads(told.splitlines()[-1])
+    small, large = found["350"], found["2100"]
+    assert (small["composites"], large["composites"]) == (50, 300)
+    assert large["ours"] < large["plain"]
+    for part in ("ours", "prepare"):
+        assert large[part] < 3 * 6 * small[part], part
