@@ -29,9 +29,9 @@ _SHARED = ("slots", "support", "conditions", "derived")
 _OWN = ("graph", "interface", "preparation", "offload")
 # What the fixed parts import, and what the generated parts name.
 _TAKEN = (
-    "dataclass count warnings math np tvm relax each given match meaning captures FusionPattern "
-    "has_leaking_intermediate_variables COMPILER ROWS Options OPERANDS ARGUMENTS RENAMED FIXED "
-    + " ".join([*TYPING, *RELAX.functions])
+    "dataclass fields_of_class count warnings math np tvm relax each given match meaning captures "
+    "FusionPattern has_leaking_intermediate_variables COMPILER ROWS Options OPERANDS ARGUMENTS "
+    "RENAMED FIXED " + " ".join([*TYPING, *RELAX.functions])
 ).split()
 
 
@@ -43,6 +43,7 @@ def relax_module(module: ir.Module, source_name: str) -> str:
     fixed = {name: fixed_part(f"relay_{name}") for name in _SHARED}
     fixed |= {name: fixed_part(f"relax_{name}") for name in _OWN}
     fixed["reading"] = overridden(fixed_part("relay_reading"), fixed_part("relax_reading"))
+    fixed["attributes"] = overridden(fixed_part("relay_attributes"), fixed_part("relax_attributes"))
     externs = {extern.name: extern for extern in module.externs}
     taken = defined_names(*fixed.values()) | {*_TAKEN, *(safe(name, ()) for name in externs)}
     fresh = Fresh(taken)
@@ -54,7 +55,9 @@ def relax_module(module: ir.Module, source_name: str) -> str:
     ]
     written = "\n\n\n".join("\n".join(writer.lines()) for writer in writers)
     options, rows = "\n".join(options_lines(module, externs)), rows_text(module, writers)
-    ending = [rows, fixed["interface"], fixed["preparation"], fixed["offload"]]
+    interface, offload = fixed["interface"], fixed["offload"]
+    attributes = selected(fixed["attributes"], [offload])
+    ending = [rows, interface, attributes, fixed["preparation"], offload]
     users = [written, options, *ending, fixed["support"]]
     derived = selected(fixed["derived"], users)
     conditions = selected(fixed["conditions"], [*users, derived])
@@ -126,7 +129,7 @@ Needs TVM with Relax (0.26 or 0.27) and NumPy, and runs on Python 3.10 or later.
 
 from __future__ import annotations
 
-{standard_imports(body)}from dataclasses import dataclass
+{standard_imports(body)}from dataclasses import dataclass, fields as fields_of_class
 from itertools import count
 from typing import {typing_imports(body)}
 

@@ -97,6 +97,7 @@ class Graph:
 
     def __init__(self, bound: dict[Any, Any]) -> None:
         self.bound = bound
+        self.variables = {value: variable for variable, value in bound.items()}
         self.nodes: dict[Any, Node] = {}
 
     def node(self, expr: Any) -> Node:

@@ -7,7 +7,8 @@ from typing import Any
 
 from tvm import relax
 
-from qpat.targets.relax_interface import patterns
+from qpat.targets.relax_attributes import annotate
+from qpat.targets.relax_interface import Options, patterns
 from qpat.targets.relax_preparation import prepare
 from qpat.targets.relay_support import Parameters
 
@@ -19,12 +20,13 @@ def partition(
     inherited: Callable[[Any], Parameters | None] | None = None,
     **options: Any,
 ) -> Any:
-    """A module in which every match is a composite function: prepare() and FuseOpsByPattern.
+    """A module in which every match is a composite function with its record as an attribute:
+    prepare(), FuseOpsByPattern and annotate().
 
     `inherited` and the other arguments are as for patterns(). The given module is not changed.
     """
     fusion = relax.transform.FuseOpsByPattern(patterns(inherited, **options))
-    return fusion(prepare(module))
+    return annotate(fusion(prepare(module)), inherited, Options(**options))
 
 
 def offload(

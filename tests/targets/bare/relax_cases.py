@@ -278,6 +278,29 @@ def outcome(patterns: Any, module: Any) -> dict[str, Any]:
     }
 
 
+def inheriting(patterns: Any) -> Any:
+    """A pool whose parameters only the module around it knows: said once, kept with the composite,
+    also where another function is made around it."""
+    x = var("x", (1, 4, 4, 8))
+
+    def body(emit: Any) -> Any:
+        return emit(op.nn.max_pool2d(x, [2, 2], layout="NHWC"))
+
+    def inherited(variable: Any) -> Any:
+        is_input = str(getattr(variable, "name", None) or variable.name_hint) == "x"
+        return patterns.Parameters(np.float32(0.5), 1, None) if is_input else None
+
+    module = Maker(x).module(body)
+    known = [patterns.partition(module, inherited), patterns.offload(module, inherited)]
+    for each in known:
+        [function] = patterns.composites(each)
+        tensors = function.attrs["qpat_record"]["tensors"]
+        assert all(float(tensors[name]["scale"].numpy()) == 0.5 for name in ("x", "y"))
+    found = [told(patterns, *patterns.composites(each)) for each in known]
+    unknown = patterns.composites(patterns.partition(module))
+    return [*found, told(patterns, *unknown)]
+
+
 def told(patterns: Any, function: Any) -> list[Any]:
     """The name of a composite, then (port, scale, zero point) of its tensors."""
     record = patterns.extract(function)
@@ -305,7 +328,8 @@ def unchecked(patterns: Any, module: Any) -> Any:
 
 def main(generated: str) -> None:
     patterns = load(Path(generated))
-    found = {name: outcome(patterns, make()) for name, make in CASES.items()}
+    found: dict[str, Any] = {name: outcome(patterns, make()) for name, make in CASES.items()}
+    found["inherited"] = inheriting(patterns)
     print("\n" + json.dumps(found))  # a line of its own: TVM prints there too
 
 

@@ -41,10 +41,32 @@ def outcome(patterns: Any, module: Any, is_computed: bool) -> dict[str, Any]:
     regions = patterns.offload(module)
     assert digests(patterns, regions) == records
     assert structural_hash(module) == before
+    for made in (merged, regions):
+        for function, record in zip(patterns.composites(made), records, strict=True):
+            check_attribute(function.attrs["qpat_record"], record)
     if is_computed:
         wanted, found = computed(module), computed(merged)
         assert all(np.array_equal(a, b) for a, b in zip(wanted, found, strict=True))
     return {"records": records, "host": host(merged)}
+
+
+def check_attribute(attribute: Any, record: Any) -> None:
+    """Holds the attribute of a composite against its record: what both have is the same."""
+    assert int(attribute["version"]) == 1
+    tensors = {name for name, each in record.items() if isinstance(each, dict) and "scale" in each}
+    assert set(attribute["tensors"].keys()) == tensors
+    for name in tensors:
+        found, told = attribute["tensors"][name], record[name]
+        assert [int(each) for each in found["shape"]] == told["shape"]
+        for part in ("scale", "zero_point", "value"):
+            assert (part in found) == (told[part] is not None)
+            if part in found:
+                assert digest(found[part].numpy()) == told[part]
+        for part in ("axis", "input"):
+            assert (part in found) == (told[part] is not None)
+            assert part not in found or int(found[part]) == told[part]
+    others = record.keys() - tensors - {"form", "meaning", "composite"}
+    assert set(attribute["params"].keys()) == {each for each in others if record[each] is not None}
 
 
 def load(path: Path) -> Any:
