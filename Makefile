@@ -22,18 +22,20 @@ demo: environment ## Compile the TFLite patterns and partition a model with them
 	$(QPAT) partition examples/ds_cnn_kws_int8.tflite --patterns patterns/tflite.qpat \
 		--json build/demo/ds_cnn_kws_int8.json --relay build/demo/ds_cnn_kws_int8.relay
 
-# Without a Python 3.8 the tests on TVM 0.9 are skipped, with that reason; under CI that is a failure.
-# The script has then said what is missing. Likewise the tests that need a browser, but those fail
-# under CI, each for itself.
-test: environment ## Run all tests, also on TVM 0.9 (PYTEST_ARGS='-k name' for some)
+# Without a Python 3.8 the tests on TVM 0.9 are skipped, with that reason, and those on Relax without
+# one of 3.10 to 3.13; under CI that is a failure. The script has then said what is missing. Likewise
+# the tests that need a browser, but those fail under CI, each for itself.
+test: environment ## Run all tests, also on TVM 0.9, 0.26 and 0.27 (PYTEST_ARGS='-k name' for some)
 	@scripts/environment tvm-0.16
 	@missing=; \
-	scripts/environment tvm-0.9 || { \
-		status=$$?; \
-		if [ $$status -ne 2 ] || [ "$$CI" = true ]; then exit $$status; fi; \
-		missing=tvm-0.9; \
-		echo 'Going on without it: the tests that need tvm-0.9 will be skipped.' >&2; \
-	}; \
+	for each in tvm-0.9 relax-0.27 relax-0.26; do \
+		scripts/environment $$each || { \
+			status=$$?; \
+			if [ $$status -ne 2 ] || [ "$$CI" = true ]; then exit $$status; fi; \
+			missing="$${missing:+$$missing }$$each"; \
+			echo "Going on without it: the tests that need $$each will be skipped." >&2; \
+		}; \
+	done; \
 	scripts/browser || [ "$$CI" = true ] || { \
 		missing="$$missing chromium"; \
 		echo 'Going on without it: the tests that need a browser will be skipped.' >&2; \
@@ -65,8 +67,10 @@ format: environment ## Format the code and mend what can be mended by machine
 	$(PYTHON) -m ruff check --fix-only
 	$(PYTHON) -m ruff format
 
-op-table: environment ## Write the table of Relay operators anew, from TVM
+op-table: environment ## Write the tables of Relay's and Relax's operators anew, from TVM
 	$(PYTHON) tools/dump_ops.py
+	@scripts/environment relax-0.27
+	.environments/relax-0.27/bin/python tools/dump_relax_ops.py
 
 findings: environment ## Write docs/findings.md anew, from the pages on findings
 	$(PYTHON) tools/list_findings.py

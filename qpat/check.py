@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from qpat.compiler import check_source, open_source
+from qpat.compiler import check_targets, open_source
 from qpat.diagnostics import Diagnostic, QpatError, Severity
 from qpat.source import Source
 from qpat.terminal import print_findings, print_summary
@@ -42,7 +42,7 @@ def _findings(path: str, fix: bool) -> Sequence[Diagnostic]:
 
 
 def _check(source: Source) -> Sequence[Diagnostic]:
-    return check_source(source)[1]
+    return check_targets(source)
 
 
 def _mend(source: Source) -> Sequence[Diagnostic]:

@@ -102,6 +102,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     compile_.add_argument("file", metavar="FILE")
     compile_.add_argument("-o", "--output", metavar="OUT", help="where to (default: stdout)")
+    compile_.add_argument(
+        "--target",
+        choices=("relay", "relax"),
+        default="relay",
+        help="the IR that the module is for (default: relay)",
+    )
+    compile_.add_argument(
+        "--unsaid",
+        choices=("error", "warning", "ignore"),
+        default="warning",
+        help="the level of findings about what the target cannot say (default: warning)",
+    )
     compile_.set_defaults(command=files.compile_)
 
     partition = commands.add_parser(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from qpat.diagnostics import (
     did_you_mean,
     failure,
 )
-from qpat.records import dataclass
+from qpat.records import dataclass, replace
 from qpat.resources import library_file, library_names
 from qpat.semantics import ir
+from qpat.semantics.blocks import TARGETS
 from qpat.semantics.lower import lower
 from qpat.source import Source, read_source
 from qpat.syntax.parser import too_deep
@@ -25,21 +27,50 @@ from qpat.syntax.program import load_program
 
 @dataclass(frozen=True)
 class Compiled:
-    """A compiled file: its IR, the text of its Relay module, and its warnings."""
+    """A compiled file: the IR that it has on its target, the text of its module, and its warnings.
+
+    On Relax the IR is that of the rows that Relax can say.
+    """
 
     module: ir.Module
     text: str
     warnings: tuple[Diagnostic, ...]
+    target: str = "relay"
 
 
-def check_source(source: Source) -> tuple[ir.Module | None, tuple[Diagnostic, ...]]:
-    """The IR of a source, None if it has errors, and all findings in order of place."""
+# Levels of the findings about what a target cannot say; None: none at all.
+LEVELS = {"error": Severity.ERROR, "warning": Severity.WARNING, "ignore": None}
+_MARKED = re.compile(r"\bon\s+relax\b")
+
+
+def check_targets(source: Source) -> tuple[Diagnostic, ...]:
+    """All findings in a source in order of place: of what it is on Relay, and where forms are for
+    Relax, of what it is there."""
+    found = check_source(source)[1]
+    if _MARKED.search(source.text) is None:
+        return found
+    module, others = check_source(source, "relax")
+    if module is not None:
+        from qpat.targets.relax_limits import for_relax
+
+        limits = Findings()
+        marked = tuple(p for p in module.patterns if _MARKED.search(p.span.text))
+        for_relax(replace(module, patterns=marked), limits)
+        others = (*others, *limits.diagnostics)
+    return tuple(sorted({*found, *others}, key=Diagnostic.sort_key))
+
+
+def check_source(
+    source: Source, target: str = "relay"
+) -> tuple[ir.Module | None, tuple[Diagnostic, ...]]:
+    """The IR that a source has on a target, None if it has errors, and all findings in order of
+    place."""
     program, broken = load_program(source, open_source)
     findings = Findings()
     module = None
     try:
         if program is not None:
-            module = lower(program, findings)
+            module = lower(program, findings, target)
         if module is not None and not broken:
             _look_at_order(module, findings)
     except RecursionError:
@@ -71,26 +102,65 @@ def _shortened(found: list[Diagnostic]) -> Iterator[Diagnostic]:
         yield each
 
 
-def compile_source(source: Source) -> Compiled:
-    """Compiles a source. Raises QpatError with every finding if one of them is an error."""
-    module, found = check_source(source)
+def compile_source(source: Source, target: str = "relay", unsaid: str = "warning") -> Compiled:
+    """Compiles a source for `relay` or `relax`. Raises QpatError with every finding if one of them
+    is an error.
+
+    `unsaid` is the level of findings about what the target cannot say: `error`, `warning` or
+    `ignore`.
+    """
+    module, found = check_source(source, target)
     if module is None:
         raise QpatError(found)
-    if not module.patterns:
+    if not module.patterns and not module.elsewhere:
         message = "this file has no pattern, so there is nothing to compile"
         raise failure("QP118", message, place=source.name, hint="other files can import it")
-    from qpat.targets.relay import relay_module  # here, because a check generates nothing
-
+    limits = Findings()
+    module = _on_target(module, target, limits)
+    level = LEVELS[unsaid]
+    if level is not None:
+        said = [replace(each, severity=level) for each in limits.diagnostics]
+        found = tuple(sorted([*found, *said], key=Diagnostic.sort_key))
+    if any(each.severity is Severity.ERROR for each in found):
+        raise QpatError(found)
+    if not module.patterns:
+        message = f"no pattern of this file can be said on {TARGETS[target]}"
+        raise QpatError([*found, Diagnostic("QP118", message, place=source.name)])
     try:
-        text = relay_module(module, source.name)
+        return Compiled(module, _text(module, source.name, target), found, target)
     except RecursionError:
         raise too_deep(source) from None
-    return Compiled(module, text, found)
 
 
-def compile_file(path: str | Path) -> Compiled:
-    """Compiles a .qpat file. Raises QpatError where it cannot be read or has errors."""
-    return compile_source(open_source(path))
+def _on_target(module: ir.Module, target: str, findings: Findings) -> ir.Module:
+    """What a target can say of a module; of the rest there are warnings."""
+    for name, span in module.elsewhere:
+        message = f"no form of `{name}` is for {TARGETS[target]}"
+        findings.warning("QP093", span, message, hint="the module is made without it")
+    if target != "relax":
+        return module
+    from qpat.targets.relax_limits import for_relax
+
+    return for_relax(module, findings)
+
+
+def _text(module: ir.Module, name: str, target: str) -> str:
+    """The generated module; imported here, because a check generates nothing."""
+    if target == "relax":
+        from qpat.targets.relax import relax_module
+
+        return relax_module(module, name)
+    from qpat.targets.relay import relay_module
+
+    return relay_module(module, name)
+
+
+def compile_file(path: str | Path, target: str = "relay", unsaid: str = "warning") -> Compiled:
+    """Compiles a .qpat file for `relay` or `relax`, as compile_source() does.
+
+    Raises QpatError where it cannot be read or has errors.
+    """
+    return compile_source(open_source(path), target, unsaid)
 
 
 def _library_path(path: str | Path) -> str | Path:

@@ -40,7 +40,7 @@ def compile_(options: argparse.Namespace) -> int:
     from qpat.diagnostics import failure
     from qpat.files import write_atomically
 
-    compiled = compile_file(options.file)
+    compiled = compile_file(options.file, options.target, options.unsaid)
     print_findings(compiled.warnings, options.color)
     if options.output is None:
         _write_module(compiled.text)

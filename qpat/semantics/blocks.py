@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from qpat.diagnostics import Findings
 from qpat.records import dataclass
-from qpat.semantics.reports import head, report_twice
+from qpat.semantics.reports import report_twice
 from qpat.source import Span
 from qpat.syntax import tree
 
@@ -57,14 +57,46 @@ class Place:
     block: Block
 
 
-def blocks(pattern: tree.Pattern, findings: Findings) -> Block:
-    """The blocks of a pattern whose fragments are inlined."""
-    return _Blocks(pattern, findings).block("", None, pattern.block, pattern.span, ())
+# What a module can be generated for, by the word in a form's `on`.
+TARGETS = {"relay": "Relay", "relax": "Relax"}
+
+
+def blocks(pattern: tree.Pattern, target: str, findings: Findings) -> Block:
+    """The blocks that a pattern whose fragments are inlined has on a target."""
+    return _Blocks(pattern, target, findings).block("", None, pattern.block, pattern.span, ())
+
+
+def is_elsewhere(pattern: tree.Pattern, target: str) -> bool:
+    """Whether every form of a pattern is for another target."""
+    forms = [each for each in pattern.block.statements if isinstance(each, tree.Form)]
+    others = TARGETS.keys() - {target}
+    return bool(forms) and all(
+        form.target is not None and form.target.text in others for form in forms
+    )
+
+
+def params_elsewhere(pattern: tree.Pattern, target: str) -> tuple[str, ...]:
+    """The parameters that only forms for other targets have: the record has them all the same."""
+    found = dict.fromkeys(_params(pattern.block, target, elsewhere=True))
+    here = set(_params(pattern.block, target, elsewhere=False))
+    return tuple(name for name in found if name not in here)
+
+
+def _params(block: tree.Block, target: str, elsewhere: bool, inside: bool = False) -> Iterator[str]:
+    """The parameters in a block; of forms for other targets, or of all else."""
+    for each in block.statements:
+        if isinstance(each, tree.Param) and inside == elsewhere:
+            yield from (name.text for name in each.names)
+        if isinstance(each, tree.Form | tree.Inlined):
+            on = each.target if isinstance(each, tree.Form) else None
+            is_inside = inside or (on is not None and on.text != target)
+            yield from _params(each.block, target, elsewhere, is_inside)
 
 
 class _Blocks:
-    def __init__(self, pattern: tree.Pattern, findings: Findings) -> None:
+    def __init__(self, pattern: tree.Pattern, target: str, findings: Findings) -> None:
         self.pattern = pattern
+        self.target = target
         self.findings = findings
 
     def block(
@@ -95,7 +127,8 @@ class _Blocks:
         made = Block(name, label, span, tuple(parts), picks, out)
         if seen and not made.forms:
             where = f"`{self.pattern.name.text}`" if not name else f"`{name}`"
-            self.findings.error("QP122", self.pattern.name.span, f"no form of {where} is for Relay")
+            message = f"no form of {where} is for {TARGETS[self.target]}"
+            self.findings.error("QP122", self.pattern.name.span, message)
         return made
 
     def _is_built(self, form: tree.Form, seen: dict[str, Span]) -> bool:
@@ -103,14 +136,11 @@ class _Blocks:
             report_twice(form.name, seen[form.name.text], "form", self.findings)
             return False
         seen[form.name.text] = form.name.span
-        if form.target is None or form.target.text == "relay":
+        if form.target is None or form.target.text == self.target:
             return True
-        if form.target.text != "relax":
+        if form.target.text not in TARGETS:
             message = f"`{form.target.text}` is no target; targets are `relay` and `relax`"
             self.findings.error("QP122", form.target.span, message)
-        else:
-            message = "a form on relax is read and changes nothing: there is no such target yet"
-            self.findings.warning("QP091", head(form.span), message)
         return False
 
 

@@ -519,6 +519,7 @@ class Row:
 class Pattern:
     """`composite` is the whole name, compiler and all. `operator_rule`: the operator that is
     annotated as it stands, and no composite is made. `after`: patterns that it is meant to follow.
+    `params_elsewhere` are those of other targets only: the record has them all the same, as None.
     """
 
     name: str
@@ -530,6 +531,7 @@ class Pattern:
     span: Span
     operator_rule: str | None = None
     after: tuple[str, ...] = ()
+    params_elsewhere: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -586,10 +588,12 @@ class Test:
 
 @dataclass(frozen=True)
 class Module:
-    """All patterns of a file, in order of priority."""
+    """The patterns that a file has on one target, in order of priority; `elsewhere` are the names
+    of the others, and where they stand."""
 
     compiler: str
     patterns: tuple[Pattern, ...]
     options: tuple[Option, ...] = ()
     externs: tuple[Extern, ...] = ()
     tests: tuple[Test, ...] = ()
+    elsewhere: tuple[tuple[str, Span], ...] = ()

@@ -22,7 +22,16 @@ from qpat.diagnostics import (
 from qpat.ops.roles import exchange
 from qpat.ops.table import operator, operator_names
 from qpat.semantics import ir
-from qpat.semantics.blocks import Block, Place, blocks, bound_values, exclude, places
+from qpat.semantics.blocks import (
+    Block,
+    Place,
+    blocks,
+    bound_values,
+    exclude,
+    is_elsewhere,
+    params_elsewhere,
+    places,
+)
 from qpat.semantics.contradictions import report_contradictions
 from qpat.semantics.definitions import define, report_unused
 from qpat.semantics.draft import Draft, Scope
@@ -55,8 +64,9 @@ from qpat.syntax.program import Program
 _COMPILER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
-def lower(program: Program, findings: Findings) -> ir.Module | None:
-    """The IR of a program, or None where one of the findings it reports is an error."""
+def lower(program: Program, findings: Findings, target: str = "relay") -> ir.Module | None:
+    """The IR that a program has for a target, `relay` or `relax`, or None where one of the findings
+    it reports is an error."""
     _template_names(program.file, findings)
     defined = define(program, findings)
     lost = defined.definitions.lost
@@ -66,6 +76,7 @@ def lower(program: Program, findings: Findings) -> ir.Module | None:
     lower_externs(defined, interface, findings)
     options = lower_options(defined, interface, findings)
     lowered: list[ir.Pattern] = []
+    elsewhere = {p.name.text: p.name.span for p in patterns if is_elsewhere(p, target)}
     found = _Found()
     seen: dict[str, tree.Pattern] = {}
     for item in patterns:
@@ -76,30 +87,44 @@ def lower(program: Program, findings: Findings) -> ir.Module | None:
         # Findings of its own: a fault in one pattern must not change what is said of the next.
         mine = Findings(most=MOST_REPORTS)
         inlined = inline(item, defined, mine)
-        room = _Pattern(inlined, compiler, interface, lost, mine)
-        try:
-            pattern = room.lower()
-            lowered += (pattern,) if pattern is not None else ()
-        except TooMany:
-            mine.extend(room.excused.unknown_names())
-        except RecursionError:
-            if not mine.failed:  # fragments of fragments without an end are deep, too
-                raise
+        if item.name.text not in elsewhere:
+            room = _Pattern(inlined, compiler, interface, lost, mine, target)
+            lowered += _lowered(room, mine)
         found.add(item.span, inlined, mine)
         if found.are_too_many:
             break  # more than anybody reads
     findings.extend(found.all())
     if not seen and not defined.definitions.own and not findings.failed and not lost.kinds:
         findings.error("QP118", head(program.file.span), "this file has no pattern")
-    written = [item for item in defined.file.items if isinstance(item, tree.Test)]
+    written = _tests(defined.file, target)
     sound = {pattern.name: pattern for pattern in lowered}
-    tests = lower_tests(written, sound, seen, interface, lost, findings)
+    tests = lower_tests(written, sound, seen, elsewhere, interface, lost, findings)
     check_loose_fragments(defined.definitions, findings)
     if seen and not findings.failed:
         report_unused(defined.definitions, findings)
+    externs = tuple(interface.externs.values())
     if findings.failed:
         return None
-    return ir.Module(compiler, tuple(lowered), options, tuple(interface.externs.values()), tests)
+    return ir.Module(compiler, tuple(lowered), options, externs, tests, tuple(elsewhere.items()))
+
+
+def _lowered(room: _Pattern, findings: Findings) -> tuple[ir.Pattern, ...]:
+    """The pattern, or none where it has faults."""
+    try:
+        pattern = room.lower()
+    except TooMany:
+        findings.extend(room.excused.unknown_names())
+        return ()
+    except RecursionError:
+        if not findings.failed:  # fragments of fragments without an end are deep, too
+            raise
+        return ()
+    return (pattern,) if pattern is not None else ()
+
+
+def _tests(file: tree.File, target: str) -> list[tree.Test]:
+    """The tests that can be run on a target: they are Relay text."""
+    return [item for item in file.items if isinstance(item, tree.Test) and target == "relay"]
 
 
 def _check_after(
@@ -212,7 +237,9 @@ class _Pattern:
         interface: Interface,
         lost: LostItems,
         findings: Findings,
+        target: str,
     ) -> None:
+        self.target = target
         self.node = node
         self.compiler = compiler
         self.interface = interface
@@ -227,7 +254,7 @@ class _Pattern:
         composite = "" if rule else self._composite()
         ports = lower_ports(self.node, self.findings, self.excused)
         before = len(self.findings.diagnostics)
-        root = blocks(self.node, self.findings)
+        root = blocks(self.node, self.target, self.findings)
         if len(self.findings.diagnostics) > before and self.findings.failed:
             self.excused.lose_structure()
         found = places(root)
@@ -251,6 +278,7 @@ class _Pattern:
             self.node.span,
             rule_of,
             tuple(name.text for name in self.node.after),
+            params_elsewhere(self.node, self.target),
         )
 
     def _report_unread(self) -> None:

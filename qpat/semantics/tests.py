@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from qpat.diagnostics import Findings, did_you_mean
 from qpat.records import replace
@@ -17,11 +17,13 @@ def lower_tests(
     tests: Iterable[tree.Test],
     patterns: Mapping[str, ir.Pattern],
     names: Iterable[str],
+    elsewhere: Container[str],
     interface: Interface,
     lost: LostItems,
     findings: Findings,
 ) -> tuple[ir.Test, ...]:
-    """The tests of a file. `names` are those of all patterns, `patterns` those without faults."""
+    """The tests of a file. `names` are those of all patterns, `patterns` those without faults,
+    `elsewhere` those that have no form for Relay."""
     known = set(names)
     lowered: list[ir.Test] = []
     for test in tests:
@@ -37,6 +39,9 @@ def lower_tests(
                 message = f"no pattern `{name}` in this file"
                 near = did_you_mean(name, known)
                 findings.error("QP159", node.pattern.span, message, hint=near)
+            elif name in elsewhere:
+                message = f"no form of `{name}` is for Relay, and a test is Relay text"
+                findings.error("QP159", node.pattern.span, message)
             elif name in patterns:
                 expectations.append(_expectation(node, patterns[name], interface, lost, findings))
         lowered.append(ir.Test(test.name.text, test.relay.span, tuple(expectations), test.span))

@@ -34,10 +34,7 @@ def _name(found: re.Match[str]) -> str:
 def selected(part: str, users: Iterable[str]) -> str:
     """The definitions of a part that the users' texts need, and those that these need, in the order
     they stand in; the ruler on top. Nothing where none is needed."""
-    starts = [match.start() for match in _DEFINITION.finditer(part)]
-    blocks = [part[a:b].strip("\n") for a, b in zip(starts, [*starts[1:], len(part)], strict=True)]
-    named = [(_DEFINITION.match(block), block) for block in blocks]
-    definitions = {_name(match): block for match, block in named if match is not None}
+    definitions = dict(_definitions(part))
     needed: set[str] = set()
     waiting = list(users)
     while waiting:
@@ -52,3 +49,20 @@ def selected(part: str, users: Iterable[str]) -> str:
     text = "\n\n\n".join([ruler, *kept])
     # Constants in a row stand close together.
     return re.sub(r"(?<=\n)([A-Z_]+ = [^\n]+)\n\n\n(?=[A-Z_]+ = )", r"\1\n", text)
+
+
+def overridden(part: str, differences: str) -> str:
+    """A part in which the definitions of another one stand in the place of those of the same name;
+    those that it has alone come last."""
+    others = dict(_definitions(differences))
+    own = [(name, others.pop(name, block)) for name, block in _definitions(part)]
+    ruler = part[: part.index("\n")]
+    return "\n\n\n".join([ruler, *(block for _, block in own), *others.values()])
+
+
+def _definitions(part: str) -> list[tuple[str, str]]:
+    """Name and text of each definition, in the order they stand in."""
+    starts = [match.start() for match in _DEFINITION.finditer(part)]
+    blocks = [part[a:b].strip("\n") for a, b in zip(starts, [*starts[1:], len(part)], strict=True)]
+    named = [(_DEFINITION.match(block), block) for block in blocks]
+    return [(_name(match), block) for match, block in named if match is not None]

@@ -4,16 +4,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import PurePath
 
 from qpat.semantics import ir
-from qpat.targets.expressions import Variables, python
+from qpat.targets.dialects import RELAY
 from qpat.targets.fixed import defined_names, fixed_part, selected
-from qpat.targets.layout import INDENT, WIDTH, assigned, bracketed, comment, docstring, string
+from qpat.targets.layout import docstring, string
 from qpat.targets.names import Fresh, class_name, safe
+from qpat.targets.parts import (
+    TYPING,
+    extern_imports,
+    options_lines,
+    rows_text,
+    standard_imports,
+    typing_imports,
+)
 from qpat.targets.relay_patterns import functions_used
-from qpat.targets.relay_records import ANNOTATIONS, PatternWriter
+from qpat.targets.relay_records import PatternWriter
 
 _FIXED = (
     "reading",
@@ -27,24 +35,11 @@ _FIXED = (
     "preparation",
     "offload",
 )
-_TYPING = [
-    "Any",
-    "Callable",
-    "ClassVar",
-    "Dict",
-    "FrozenSet",
-    "Iterable",
-    "List",
-    "NamedTuple",
-    "Optional",
-    "Set",
-    "Tuple",
-]
 # What the fixed parts import, and what the generated parts name.
 _TAKEN = (
     "dataclass fields_of_class math warnings np tvm relay each given match meaning "
     "is_constant is_op is_tuple is_tuple_get_item is_var wildcard "
-    "COMPILER ROWS OPERATOR_RULES Options " + " ".join(_TYPING)
+    "COMPILER ROWS OPERATOR_RULES Options " + " ".join(TYPING)
 ).split()
 
 
@@ -57,11 +52,11 @@ def relay_module(module: ir.Module, source_name: str) -> str:
     classes = [fresh.name(class_name(pattern.name)) for pattern in module.patterns]
     reserved = frozenset(taken | set(classes))
     writers = [
-        PatternWriter(pattern, name, reserved, externs)
+        PatternWriter(pattern, name, reserved, externs, RELAY)
         for pattern, name in zip(module.patterns, classes, strict=True)
     ]
     written = "\n\n\n".join("\n".join(writer.lines()) for writer in writers)
-    options, rows = "\n".join(_options(module, externs)), _rows(module, writers)
+    options, rows = "\n".join(options_lines(module, externs)), rows_text(module, writers)
     has_rules = any(pattern.operator_rule is not None for pattern in module.patterns)
     is_shared = any(row.shared for pattern in module.patterns for row in pattern.rows)
     rules = fixed["operator_rules"] if has_rules else ""
@@ -91,11 +86,6 @@ def _header(
 ) -> str:
     name = docstring(PurePath(source_name).name)
     lines = [line for writer in writers for row in writer.rows for line in row.pattern_lines]
-    imported = "".join(
-        f"from {extern.module} import {extern.function}{_renamed(extern)}\n"
-        for extern in sorted(module.externs, key=lambda e: (e.module, e.function))
-    )
-    typing = [name for name in _TYPING if re.search(rf"\b{name}\b", body)]
     return f'''"""Patterns of the compiler {module.compiler}, from {name}.
 
 Written by qpat; edit {name} and compile it again instead.
@@ -110,97 +100,12 @@ Needs TVM with Relay (0.9 to 0.19) and NumPy, and runs on Python 3.8 or later.
 
 from __future__ import annotations
 
-{_imports(body)}from dataclasses import dataclass, fields as fields_of_class
-from typing import {", ".join(typing)}
+{standard_imports(body)}from dataclasses import dataclass, fields as fields_of_class
+from typing import {typing_imports(body)}
 
 import numpy as np
 import tvm
 from tvm import relay
-from tvm.relay.dataflow_pattern import {", ".join(functions_used(lines))}
-{imported}
+from tvm.relay.dataflow_pattern import {", ".join(functions_used(lines, RELAY))}
+{extern_imports(module)}
 COMPILER = {string(module.compiler)}'''
-
-
-def _imports(body: str) -> str:
-    used = [name for name in ("math", "warnings") if f"{name}." in body]
-    return "".join(f"import {name}\n" for name in used)
-
-
-def _renamed(extern: ir.Extern) -> str:
-    name = safe(extern.name, ())
-    return f" as {name}" if name != extern.function else ""
-
-
-# ---- options -----------------------------------------------------------------------------
-
-
-def _options(module: ir.Module, externs: Mapping[str, ir.Extern]) -> list[str]:
-    """The class of what pattern_table() and extract() can be told."""
-    variables = Variables({}, {}, {}, "self", externs)
-    names = [safe(option.name, ()) for option in module.options]
-    arguments = [
-        f"{name}: {_annotation(o)} = None" for name, o in zip(names, module.options, strict=True)
-    ]
-    lines = ["class Options(Target):"]
-    lines.append(
-        f'{INDENT}"""What pattern_table() and extract() can be told; None: the default."""'
-    )
-    lines.append("")
-    header = ["self", "target: Any = None", *arguments]
-    lines += bracketed("def __init__(", header, ") -> None:", 1)
-    lines.append(f"{INDENT * 2}super().__init__(target)")
-    for name, option in zip(names, module.options, strict=True):
-        words = " ".join(option.span.text.split())
-        lines += comment(words if len(words) <= WIDTH - 10 else f"{words[: WIDTH - 11]}…", 2)
-        default = python(option.default, variables)
-        chosen = f"{name} if {name} is not None else {default}"
-        kind = string(option.kind.value)
-        lines += assigned(f"self.{name}", f"typed({chosen}, {kind})", 2)
-    return lines
-
-
-def _annotation(option: ir.Option) -> str:
-    annotation = ANNOTATIONS.get(option.kind, "Any")
-    return annotation if annotation == "Any" else f"Optional[{annotation}]"
-
-
-# ---- rows ----------------------------------------------------------------------------------
-
-
-def _rows(module: ir.Module, writers: Sequence[PatternWriter]) -> str:
-    lines: list[str] = []
-    rules: dict[str, list[str]] = {}
-    for pattern, writer in zip(module.patterns, writers, strict=True):
-        for row, functions in zip(pattern.rows, writer.rows, strict=True):
-            operators = ", ".join(string(name) for name in row.operators)
-            comma = "," if len(row.operators) == 1 else ""
-            items = [
-                string(pattern.composite or writer.pattern.name),
-                f"({operators}{comma})",
-                functions.pattern,
-                functions.bind,
-                writer.record,
-            ]
-            if writer.reads.inherits(row):
-                items.append("inherits=True")
-            if pattern.operator_rule is not None:
-                rules.setdefault(pattern.operator_rule, []).extend(
-                    bracketed("Row(", items, "),", 2)
-                )
-            else:
-                lines += bracketed("Row(", items, "),", 1)
-    note = "# In order of priority: a row is tried where no earlier one has matched."
-    alone = f"ROWS = ({lines[0].strip()})" if lines else "ROWS: Tuple[Row, ...] = ()"
-    if not lines or (len(lines) == 1 and len(alone) <= WIDTH):
-        text = f"{note}\n{alone}"
-    else:
-        text = "\n".join([note, "ROWS = (", *lines, ")"])
-    if not rules:
-        return text
-    told: list[str] = []
-    for name, each in rules.items():
-        short = f"{INDENT}{string(name)}: ({each[0].strip()}),"
-        is_short = len(each) == 1 and len(short) <= WIDTH
-        told += [short] if is_short else [f"{INDENT}{string(name)}: (", *each, f"{INDENT}),"]
-    note = "# Single operators that are taken as they are; no composite is made of them."
-    return "\n".join([text, "", note, "OPERATOR_RULES = {", *told, "}"])

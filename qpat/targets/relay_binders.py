@@ -10,15 +10,18 @@ from qpat.ops.table import operator
 from qpat.records import dataclass
 from qpat.semantics import ir
 from qpat.semantics.walk import below
+from qpat.targets.dialects import Dialect
 from qpat.targets.layout import INDENT, assigned, bracketed, laid_out, literal, string
 from qpat.targets.names import Fresh
 from qpat.targets.reads import Reads
 from qpat.targets.rows import is_slot
 
 
-def binder_lines(name: str, row: ir.Row, names: Mapping[int, str], reads: Reads) -> list[str]:
+def binder_lines(
+    name: str, row: ir.Row, names: Mapping[int, str], reads: Reads, dialect: Dialect
+) -> list[str]:
     """The binder of a row. `reads` tells what the pattern's record wants to know."""
-    return _Binder(row, names, reads).lines(name)
+    return _Binder(row, names, reads, dialect).lines(name)
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,16 @@ class _Accumulator:
 class _Binder:
     """Walks from the root down, names every node, then says what its spaces are."""
 
-    def __init__(self, row: ir.Row, names: Mapping[int, str], reads: Reads) -> None:
+    def __init__(
+        self, row: ir.Row, names: Mapping[int, str], reads: Reads, dialect: Dialect
+    ) -> None:
+        self.dialect = dialect
         self.row = row
         self.names = names
         self.reads = reads
         self.body: list[str] = []
         self.at: dict[int, str] = {}  # how to reach each node that has been met
-        self.tuples: dict[int, str] = {}  # and each tuple itself: `at` is a list of its fields
+        self.tuples: dict[int, str] = {}  # each tuple itself: `at` has the list of its fields
 
     def lines(self, name: str) -> list[str]:
         self._visit(self.row.root, "root")
@@ -88,7 +94,8 @@ class _Binder:
         name = self.names[index]
         self.at[index] = name
         count = len(call.operands)
-        self._add(f"{name} = call({place}, {string(call.operator)}, {count})")
+        own = string(self.dialect.operator(call.operator))
+        self._add(f"{name} = call({place}, {own}, {count})")
         for attribute in call.attributes:
             if not isinstance(attribute.value, ir.DtypeOf):
                 key, value = string(attribute.name), literal(attribute.value)

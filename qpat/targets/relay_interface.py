@@ -8,7 +8,7 @@ from typing import Any, Callable, List, Optional, Tuple
 from tvm import relay
 
 from qpat.targets.relay_reading import Mismatch, Refused, composite_name
-from qpat.targets.relay_support import Match, Parameters, Row, Target, accepts, refusal, tried
+from qpat.targets.relay_support import Match, Parameters, Row, Target, refusal, tried
 
 ROWS: Tuple[Row, ...] = ()
 OPERATOR_RULES: Any = {}
@@ -33,6 +33,11 @@ def pattern_table(
         message = f"{', '.join(asking)}: refused where parameters are inherited; give `inherited`"
         warnings.warn(message, stacklevel=2)
     return [(row.composite, row.pattern(), accepts(row, chosen, inherited)) for row in ROWS]
+
+
+def accepts(row: Row, options: Any, inherited: Any = None) -> Callable[[Any], bool]:
+    """The check of a row as MergeComposite calls it."""
+    return lambda root: refusal(row, root, options, inherited) is None
 
 
 def extract(

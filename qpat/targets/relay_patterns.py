@@ -16,33 +16,52 @@ from qpat.ops.roles import exchange
 from qpat.ops.table import operator
 from qpat.semantics import ir
 from qpat.semantics.walk import below, under
-from qpat.targets.layout import INDENT, WIDTH, assigned, bracketed, literal, string
+from qpat.targets.dialects import Dialect
+from qpat.targets.layout import INDENT, WIDTH, assigned, bracketed, string
 from qpat.targets.rows import summary
 
-# Attribute values that a DataflowPattern compares as it should. Lists it compares by the dtype of
-# their elements too (StructuralEqual, src/relay/ir/dataflow_matcher.cc), so the binder does those.
-_MATCHED_BY_TVM = (str, bool, int, float)
 # What TVM's matcher tries both ways round by itself.
 _COMMUTED_BY_TVM = ("add", "multiply")
 _MOST_WAYS = 16
 """A row is said at most so many ways; a row with more links is matched as written."""
 
 
-def pattern_lines(name: str, row: ir.Row, names: Mapping[int, str]) -> list[str]:
-    """The function that makes the pattern of a row. `names` has a variable for each node."""
+def pattern_lines(name: str, row: ir.Row, names: Mapping[int, str], dialect: Dialect) -> list[str]:
+    """The function that makes the pattern of a row, and the patterns of its names where the
+    dialect captures them. `names` has a variable for each node."""
     doc = summary(row)
     if len(doc) > WIDTH - 10:
         doc = f"{doc[:85]}…"
-    lines = [f"def {name}() -> Any:", f'{INDENT}"""{doc}"""']
+    gives = "Tuple[Any, Dict[str, Any]]" if dialect.captures else "Any"
+    lines = [f"def {name}() -> {gives}:", f'{INDENT}"""{doc}"""']
     ways = _ways(row)
     for number, way in enumerate(ways):
-        lines += _Writer(row, names, way, first=number == 0).lines()
+        lines += _Writer(row, names, way, dialect, first=number == 0).lines()
         if len(ways) > 1:
             lines.append(f"{INDENT}way_{number + 1} = {names[row.root]}")
-    if len(ways) == 1:
-        return [*lines, f"{INDENT}return {names[row.root]}"]
-    either = " | ".join(f"way_{number + 1}" for number in range(len(ways)))
-    return [*lines, f"{INDENT}return {either}"]
+    found = names[row.root]
+    if len(ways) > 1:
+        found = " | ".join(f"way_{number + 1}" for number in range(len(ways)))
+    if dialect.captures:
+        return [*lines, *_captures(row, names), f"{INDENT}return {found}, captures"]
+    return [*lines, f"{INDENT}return {found}"]
+
+
+def _captures(row: ir.Row, names: Mapping[int, str]) -> list[str]:
+    """The patterns by name. Where a row is said several ways, those of calls are the last one's."""
+    told = [
+        f"{string(name)}: {names[index]}"
+        for name, index in row.values.items()
+        if not isinstance(row.nodes[index], ir.Elements)
+    ]
+    line = f"{INDENT}captures = {{{', '.join(told)}}}"
+    if len(line) <= WIDTH:
+        return [line]
+    return [
+        f"{INDENT}captures = {{",
+        *(f"{INDENT * 2}{each}," for each in told),
+        f"{INDENT}}}",
+    ]
 
 
 @dataclass(frozen=True)
@@ -96,7 +115,15 @@ def _is_linked(row: ir.Row, index: int) -> bool:
 class _Writer:
     """Writes a row one way. Leaves are written once, by the first."""
 
-    def __init__(self, row: ir.Row, names: Mapping[int, str], way: _Way, first: bool) -> None:
+    def __init__(
+        self,
+        row: ir.Row,
+        names: Mapping[int, str],
+        way: _Way,
+        dialect: Dialect,
+        first: bool,
+    ) -> None:
+        self.dialect = dialect
         self.row = row
         self.names = names
         self.way = way
@@ -126,11 +153,11 @@ class _Writer:
         """What makes the pattern of a node that is no call."""
         node = self.row.nodes[index]
         if isinstance(node, ir.Input):
-            return _LEAVES[node.constness]
+            return _LEAVES[node.constness].format(self.dialect.constant)
         if isinstance(node, ir.SlotConstant | ir.Literal):
-            return "is_constant()"
+            return self.dialect.constant
         if isinstance(node, ir.SlotTuple | ir.Elements):
-            return "is_tuple(None)"
+            return self.dialect.any_tuple
         if isinstance(node, ir.Tuple):
             fields = [self._operand(each) for each in node.elements]
             return f"is_tuple([{', '.join(fields)}])"
@@ -147,7 +174,7 @@ class _Writer:
     def _operand(self, index: int) -> str:
         node = self.row.nodes[index]
         if isinstance(node, ir.Elements):
-            return "is_tuple(None)"
+            return self.dialect.any_tuple
         if index in self.names:
             return self.names[index]
         return self._text(index) or ""
@@ -163,14 +190,15 @@ class _Writer:
             lines = [*self._made(f"{name}_as_written", call, operands)]
             lines += self._made(f"{name}_swapped", call, other)
             lines.append(f"{INDENT}{name} = {name}_as_written | {name}_swapped")
-        known = {a.name: a.value for a in call.attributes if isinstance(a.value, _MATCHED_BY_TVM)}
-        if known:
-            items = [f"{string(key)}: {literal(value)}" for key, value in known.items()]
+        items = self.dialect.asked(call)
+        if items:
             lines += assigned(name, f"{name}.has_attr({{{', '.join(items)}}})", 1)
         return lines
 
     def _made(self, name: str, call: ir.Call, operands: list[str]) -> list[str]:
-        return bracketed(f"{name} = is_op({string(call.operator)})(", operands, ")", 1)
+        own = self.dialect.operator(call.operator)
+        behind = ["wildcard()"] * self.dialect.values(call.operator)
+        return bracketed(f"{name} = is_op({string(own)})(", [*operands, *behind], ")", 1)
 
 
 def _exchanged(call: ir.Call, operands: list[str]) -> list[str]:
@@ -189,14 +217,13 @@ def _is_leaf(node: ir.Node) -> bool:
 
 _LEAVES = {
     ir.Constness.ANY: "wildcard()",
-    ir.Constness.CONSTANT: "is_constant()",
-    ir.Constness.EITHER: "is_constant() | wildcard()",
+    ir.Constness.CONSTANT: "{}",
+    ir.Constness.EITHER: "{} | wildcard()",
     ir.Constness.VARIABLE: "is_var()",
 }
 
 
-def functions_used(lines: Iterable[str]) -> list[str]:
+def functions_used(lines: Iterable[str], dialect: Dialect) -> list[str]:
     """What the rows call of TVM's pattern language, sorted."""
     text = "\n".join(lines)
-    known = ("is_constant", "is_op", "is_tuple", "is_tuple_get_item", "is_var", "wildcard")
-    return [name for name in known if f"{name}(" in text]
+    return [name for name in dialect.functions if f"{name}(" in text]

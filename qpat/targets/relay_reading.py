@@ -111,7 +111,7 @@ def attribute(call_expr: Any, name: str, wanted: Any) -> None:
 def constant(expr: Any, arguments: Dict[Any, Any]) -> Any:
     """A constant. TVM hands one that is also an input over as an argument of the composite."""
     expr = arguments.get(expr, expr)
-    if not isinstance(expr, relay.Constant):
+    if not is_embedded(expr):
         raise Mismatch(f"{described(expr)} where a constant is wanted")
     return expr
 
@@ -188,8 +188,16 @@ def fields_handed_over(expr: Any, arguments: Dict[Any, Any]) -> List[Any]:
     return [arguments.get(each, each) for each in fields(expr)]
 
 
+def is_embedded(expr: Any) -> bool:
+    return isinstance(expr, relay.Constant)
+
+
+def is_tensor(type_: Any) -> bool:
+    return isinstance(type_, tvm.ir.TensorType)
+
+
 def constant_value(expr: Any) -> Any:
-    if not isinstance(expr, relay.Constant):
+    if not is_embedded(expr):
         raise Refused(f"{described(expr)} where a constant is wanted")
     return np.asarray(expr.data.numpy())
 

@@ -9,6 +9,7 @@ from qpat.semantics import ir
 from qpat.semantics.ir import Kind
 from qpat.semantics.meanings import taken_over
 from qpat.source import Span
+from qpat.targets.dialects import Dialect
 from qpat.targets.expressions import Variables, python, typed
 from qpat.targets.layout import INDENT, WIDTH, assigned, bracketed, comment, docstring, string
 from qpat.targets.names import safe
@@ -26,7 +27,9 @@ class PatternWriter:
         record_class: str,
         reserved: frozenset[str],
         externs: Mapping[str, ir.Extern],
+        dialect: Dialect,
     ) -> None:
+        self.dialect = dialect
         self.externs = externs
         self.pattern = pattern
         self.reserved = reserved
@@ -37,7 +40,7 @@ class PatternWriter:
         self.has_meaning = any(isinstance(s, ir.Meaning) for s in pattern.statements)
         self.reads = Reads(pattern)
         self.rows: list[RowFunctions] = [
-            row_functions(self.prefix, row, reserved, self.reads) for row in pattern.rows
+            row_functions(self.prefix, row, reserved, self.reads, dialect) for row in pattern.rows
         ]
 
     def lines(self) -> list[str]:
@@ -238,7 +241,13 @@ class PatternWriter:
         }
         common = [taken_over(node.operator, each) for each in sorted(operators)]
         first = common[0] if common else ()
-        return [n for n in first if n not in written and all(n in each for each in common)]
+        return [
+            name
+            for name in first
+            if name not in written
+            and all(name in each for each in common)
+            and all(self.dialect.has_attribute(each, name) for each in operators)
+        ]
 
     def _fill(self, statement: ir.Fill) -> list[str]:
         variable = self.variables.values[statement.name]
@@ -321,7 +330,7 @@ def _params(pattern: ir.Pattern) -> list[tuple[str, str, bool]]:
         blocks = {param.block for param in params}
         lacks = None not in blocks and any(not row.blocks & blocks for row in pattern.rows)
         found.append((name, annotation, lacks))
-    return found
+    return [*found, *((name, "Any", True) for name in pattern.params_elsewhere)]
 
 
 def _param_kind(param: ir.Param) -> Kind:

