@@ -105,7 +105,8 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Generated:
     @cache
     def made(name: str, target: str) -> Path:
         path = tmp_path_factory.mktemp("generated") / f"{name}_{target}.py"
-        text = compile_file(HERE / f"{name}.qpat", target).text
+        file = LIBRARY / "onnx.qpat" if name == "onnx" else HERE / f"{name}.qpat"
+        text = compile_file(file, target).text
         path.write_text(text, encoding="utf-8")
         return path
 
@@ -138,6 +139,7 @@ ON_027 = ["ds_cnn_kws_int8", "legacy_uint8_fq", "qat_tfmot_int8", "resnet8_cifar
 ON_027 += ["resnet8_cifar_uint8io", "ops/dwconv_bias_relu6", "ops/max_pool", "ops/avg_pool_relu"]
 MODELS = [(VERSIONS[0], name) for name in (*ON_BOTH, *ON_027)]
 MODELS += [(VERSIONS[1], name) for name in ON_BOTH]
+LIBRARY = Path(__file__).parents[2] / "patterns"
 ONNX = ["resnet_qdq_s8s8_pc", "resnet_qdq_u8s8"]
 
 
@@ -208,18 +210,18 @@ def alike(records: list[Any]) -> list[tuple[str, list[float]]]:
 @each_version
 @pytest.mark.parametrize("model", ONNX)
 def test_onnx(generated: Generated, environment: str, model: str) -> None:
-    """All but the two ends, which are of real numbers; the numbers are those of the file."""
+    """All of it, with the library's patterns; the numbers are those of the file."""
     import onnx
 
     paths = [DATA / "onnx" / f"{name}.onnx" for name in ONNX]
-    module = generated("onnx_on_relax", "relax")
+    module = generated("onnx", "relax")
     found = outcomes(environment, module, *paths, compute=environment == VERSIONS[0])[model]
-    assert found["host"] == ["relax.quantize", "relax.dequantize"]
+    assert found["host"] == []
     graph = onnx.load(DATA / "onnx" / f"{model}.onnx").graph
     kinds = [node.op_type for node in graph.node]
     composites = [each["composite"] for each in found["records"]]
     for name, kind in (("conv2d", "Conv"), ("add", "Add"), ("dense", "Gemm"), ("relu", "Relu")):
-        assert composites.count(f"qdq.{name}") == kinds.count(kind), name
+        assert composites.count(f"onnx.{name}") == kinds.count(kind), name
     # The scales of every convolution's weights, by way of the node that dequantizes them.
     constants = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
     made_by = {node.output[0]: node for node in graph.node}
@@ -228,7 +230,7 @@ def test_onnx(generated: Generated, environment: str, model: str) -> None:
     scales = [
         [float.fromhex(each) for each in record["w"]["scale"]["values"]]
         for record in found["records"]
-        if record["composite"] == "qdq.conv2d"
+        if record["composite"] == "onnx.conv2d"
     ]
     assert sorted(scales) == sorted(wanted)
 
@@ -244,7 +246,7 @@ def test_table_is_what_tvm_builds(environment: str) -> None:
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
-@pytest.mark.parametrize("name", ["both", "onnx_on_relax"])
+@pytest.mark.parametrize("name", ["both", "onnx"])
 def test_text(generated: Generated, name: str) -> None:
     """Imports TVM, NumPy and the standard library only; nothing in it is defined twice."""
     tree = ast.parse(generated(name, "relax").read_text(encoding="utf-8"))
