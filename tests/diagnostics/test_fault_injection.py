@@ -23,11 +23,12 @@ from qpat.syntax.parser import parse
 from tests.diagnostics.faults.catalogue import faults_of
 from tests.diagnostics.faults.generated import patterns
 from tests.diagnostics.faults.places import Fault, independent, injected
+from tests.long_run import LONG
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = [
     *sorted((ROOT / "tests/data/language").glob("*.qpat")),
-    *sorted(ROOT.glob("patterns/*.qpat")),
+    *(sorted(ROOT.glob("patterns/*.qpat")) if LONG else [ROOT / "patterns/tflite.qpat"]),
 ]
 HEAD = 'compiler "npu"\n\n'
 FEWEST_KINDS = 60

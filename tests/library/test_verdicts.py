@@ -3,7 +3,6 @@ listed in docs/library.md."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,11 @@ import pytest
 from tests.library import arm_compute_lib, ethos_n, rows
 from tests.library.operators import Body
 from tests.library.verdicts import cases, generated, verdict
+from tests.long_run import LONG
 from tests.single_pass.real_tables import HAS_ETHOSU, table
 
 # More of them in the long run (`make fuzz`).
-COUNT = max(25, int(os.environ.get("QPAT_FUZZ_EXAMPLES", "0")) // 10)
+COUNT = max(25, LONG // 10)
 DOCS = (Path(__file__).parents[2] / "docs" / "library.md").read_text(encoding="utf-8")
 
 TABLES: Mapping[str, tuple[str, Mapping[str, Body]]] = {

@@ -9,6 +9,7 @@ import pytest
 
 from qpat.compiler import Compiled, compile_file
 from qpat.verify.verification import Verdict, verify
+from tests.long_run import LONG
 
 # A few, as the whole takes minutes: docs/verify.md has the command that takes longer.
 SAMPLES, INPUTS = 2, 32
@@ -16,7 +17,7 @@ PATTERNS = Path(__file__).resolve().parents[2] / "patterns"
 LIBRARY = [PATTERNS / "tflite.qpat"]
 # Tables of back ends. Of some patterns the conditions leave nothing that is drawn at random, or
 # nobody said what they mean.
-TABLES = ("cmsis_nn", "ethos_u", "ethos_n", "arm_compute_lib", "onnx", "pytorch")
+TABLES = ("cmsis_nn", "arm_compute_lib", "pytorch", *(("ethos_u", "ethos_n", "onnx") * bool(LONG)))
 MORE = {"cmsis_nn": SAMPLES}
 UNVERIFIED = {
     "ethos_u": {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from qpat.relay.partition import partition
 from qpat.relay.why.reasons import Obstacle
 from qpat.relay.why.search import why
 from qpat.source import Source
+from tests.long_run import LONG
 from tests.models import DATA, TFLITE_OPERATORS
 from tests.why.mutate import matched_bodies, mutants, typed
 
@@ -26,7 +26,6 @@ LIBRARY = Path(__file__).parents[2] / "patterns" / "tflite.qpat"
 MODELS = ("abs", "add_relu", "avg_pool", "conv2d_bias_relu6", "fc_bias", "hard_swish", "max_pool")
 MODELS += ("mean", "mul", "resize_bilinear", "softmax", "squared_difference", "transpose_conv_bias")
 # In the long run (`make fuzz`) every model of one operator and two networks, over and over.
-LONG = int(os.environ.get("QPAT_FUZZ_EXAMPLES", "0"))
 NETWORKS = ("tflite/resnet8_cifar_int8.tflite", "tflite/op_soup_nol2_int8.tflite")
 PATHS = (*TFLITE_OPERATORS, *NETWORKS) if LONG else [f"tflite/ops/{name}.tflite" for name in MODELS]
 HEAD = '#[version = "0.0.5"]\n'
