@@ -184,3 +184,40 @@ def test_what_records_say_computes_what_pytorch_computed(name: str) -> None:
     unit = 1 / 256  # the last place of the output
     assert np.abs(found - saved["y"]).max() <= 3 * unit
     assert np.ptp(saved["y"]) > 20 * unit
+
+
+# ---- QOperator models ----------------------------------------------------------------------
+
+
+# What TVM's ONNX frontend makes of QLinearConv, QLinearAdd, QLinearGlobalAveragePool and QGemm.
+QOPERATOR = """#[version = "0.0.5"]
+def @main(%x: Tensor[(1, 2, 4, 4), uint8]) {
+  %0 = cast(full(3, shape=[2, 2, 1, 1], dtype="int32"), dtype="int8");
+  %1 = qnn.conv2d(%x, %0, 7, 0, 0.5f, 0.25f, channels=2, kernel_size=[1, 1], out_dtype="int32");
+  %2 = nn.bias_add(%1, full(40, shape=[2], dtype="int32"));
+  %3 = qnn.requantize(%2, 0.125f, 0, 0.5f, 9, axis=1, out_dtype="uint8");
+  %4 = qnn.dequantize(%3, 0.5f, 9, out_dtype="float32", axis=1);
+  %5 = add(%4, qnn.dequantize(%x, 0.5f, 7, out_dtype="float32", axis=1));
+  %6 = qnn.quantize(%5, 0.75f, 11, out_dtype="uint8", axis=1);
+  %7 = nn.global_avg_pool2d(qnn.dequantize(%6, 0.75f, 11, out_dtype="float32", axis=1));
+  %8 = qnn.quantize(%7, 0.25f, 2, out_dtype="uint8", axis=1);
+  %9 = cast(full(-2, shape=[3, 2], dtype="int32"), dtype="int8");
+  %10 = qnn.dense(nn.batch_flatten(%8), %9, 2, 0, 0.25f, 0.5f, units=3, out_dtype="int32");
+  %11 = add(%10, full(5, shape=[3], dtype="int32"));
+  qnn.requantize(%11, 0.125f, 0, 1f, 4, axis=1, out_dtype="uint8")
+}
+"""
+
+
+def test_qoperator_spellings_give_the_same_records() -> None:
+    module = relay.transform.InferType()(relay.parse(QOPERATOR))
+    module = relay.transform.FoldConstant()(module)
+    found = qpat.partition(module, PATTERNS / "onnx.qpat")
+    assert not found.host
+    kinds = [match.pattern for match in found.matches]
+    assert kinds == ["conv2d", "add", "global_avg_pool2d", "batch_flatten", "dense"]
+    conv, add, _, _, dense = found.matches
+    assert conv.tensors["w"].scale == 0.25 and conv.tensors["bias"].scale == 0.125
+    assert (conv.tensors["x"].zero_point, conv.tensors["y"].zero_point) == (7, 9)
+    assert {float(add.tensors[port].scale) for port in ("x", "x2")} == {0.5}
+    assert (dense.form, dense.tensors["bias"].value.tolist()) == ("qnn", [5, 5, 5])
