@@ -36,7 +36,8 @@ def has_one_dilation(call: Any) -> bool:
 def conv2d(root: Any) -> bool:
     call = root.args[0].args[0]
     source = call.args[0]
-    is_padded = hasattr(source, "op") and source.op.name == "nn.pad"
+    # What stands before may be a composite by now, whose operator has no name.
+    is_padded = getattr(getattr(source, "op", None), "name", None) == "nn.pad"
     if is_padded and any(int(each) for each in call.attrs.padding):
         return False
     if is_padded and len(source.attrs.pad_width) != 4:
