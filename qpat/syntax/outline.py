@@ -334,7 +334,10 @@ class _Reader:
         if self.excess > 0:
             self.excess -= 1
             return False
-        return self._may_follow(block, index + 1)
+        if self._may_follow(block, index + 1):
+            return True
+        self.missing += 1  # it has no partner, so the braces pair because another is missing
+        return False
 
     def _may_follow(self, block: Part, index: int) -> bool:
         """Whether what stands there can stand behind a block."""

@@ -59,3 +59,22 @@ def test_places_are_those_of_the_whole_file() -> None:
     _, found = check_source(Source("n.qpat", 'compiler "n"\n' + "".join(broken)))
     assert [(each.span.line, each.span.column) for each in found if each.span] == [(3, 14), (6, 7)]
     assert found[0].span is not None and "relu" in found[0].span.source.line(3)
+
+
+def test_a_brace_without_a_partner_does_not_close_a_block() -> None:
+    """The braces pair: one `{` is missing, and one `}`."""
+    text = """compiler "n"
+pattern p(x: int8) -> y: int8 {
+  form a {
+    y = nn.relu, abs}(x)
+
+  form b {
+    y = abs(x)
+  }
+}
+"""
+    _, found = check_source(Source("n.qpat", text))
+    assert [(each.code, each.span.line) for each in found if each.span] == [
+        ("QP003", 3),
+        ("QP001", 4),
+    ]

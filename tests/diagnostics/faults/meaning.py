@@ -232,6 +232,15 @@ def _statements(unit: Unit) -> Faults:
         yield "what inherits is no port", fault
 
 
+def _merged_arguments(unit: Unit) -> Faults:
+    """`f(a, (b, c))` without its comma has a call `a (b, c)` in it, of no operator."""
+    for comma in unit.tokens(","):
+        if unit.text.startswith(" (", comma.end()):
+            start, end = comma.span()
+            codes = frozenset({"QP103", "QP135", "QP145", "QP150"})
+            yield "comma makes a call", Fault(unit, start, end, "", codes, frozenset([STRUCTURE]))
+
+
 # ---- headers -----------------------------------------------------------------------------------
 
 
@@ -276,6 +285,7 @@ MEANING = (
     _conditions,
     _values,
     _statements,
+    _merged_arguments,
     _ports,
     _compilers,
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from hypothesis.vendor.pretty import RepresentationPrinter
 
 from qpat.source import Source
 from qpat.syntax import tree
@@ -22,12 +24,16 @@ _TOKEN = re.compile(r'"[^"\n]*"|//[^\n]*|\.\.\.|\.\.|->|=>|[<>=!]=|\?\?|\*\*|\$?
 class Unit:
     """What holds one fault at most: a statement, an item, or the header of one with a block."""
 
-    text: str = field(repr=False)
+    text: str
     start: int
     end: int
-    node: tree.Node = field(repr=False)
-    item: tree.Item = field(repr=False)
-    pattern: tree.Pattern | None = field(repr=False)
+    node: tree.Node
+    item: tree.Item
+    pattern: tree.Pattern | None
+
+    def _repr_pretty_(self, printer: RepresentationPrinter, _cycle: bool) -> None:
+        """What Hypothesis shows of a failure, which would be whole trees otherwise."""
+        printer.text(f"Unit({self.words!r})")
 
     @property
     def is_header(self) -> bool:

@@ -53,11 +53,7 @@ _WORDS: dict[str, tuple[Callable[[str], str | None], tuple[str, ...]]] = {
     "closing bracket is missing": (_closing, ("QP003", "QP001")),
     "opening bracket is missing": (_opening, ("QP001", "QP003")),
     "bracket is closed by another": (_wrong_bracket, ("QP003", "QP001")),
-    # Two tuples without a comma between them are read as a call, in a meaning of an operator.
-    "comma is missing": (
-        {",": ""}.get,
-        ("QP001", "QP003", "QP103", "QP135", "QP145", "QP150"),
-    ),
+    "comma is missing": ({",": ""}.get, ("QP001", "QP003")),
     "comma stands twice": ({",": ",,"}.get, ("QP001",)),
     "arrow is missing": ({"->": ""}.get, ("QP001",)),
     "quotes are single": (_single_quotes, ("QP001",)),
@@ -79,8 +75,8 @@ def _changed_words(unit: Unit) -> Iterable[tuple[str, Fault]]:
     for token in unit.tokens():
         for kind, (change, codes) in kinds.items():
             text = change(token[0])
-            # `(a,)` and a comma at the end of a line are other cases.
-            is_fit = token[0] != "," or unit.text[token.end()] == " "
+            # `(a,)`, a comma at the end of a line, and `a (b, c)`, a call, are other cases.
+            is_fit = token[0] != "," or re.match(r" (?!\()", unit.text[token.end() :])
             if text is not None and is_fit:
                 yield kind, _broken(unit, *token.span(), text, *codes)
 
