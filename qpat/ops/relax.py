@@ -66,11 +66,8 @@ class Counterpart:
 
     def has(self, attribute: str) -> bool:
         """Whether it says an attribute of Relay's in some way."""
-        return attribute in self.attributes or attribute in {
-            **self.renamed,
-            **self.arguments,
-            **self.fixed,
-        }
+        said = (self.attributes, self.renamed, self.arguments, self.fixed)
+        return any(attribute in each for each in said)
 
 
 @cache

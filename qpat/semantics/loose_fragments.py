@@ -7,7 +7,6 @@ attributes, functions, and what expressions read.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from qpat.diagnostics import Findings, did_you_mean
 from qpat.ops.table import operator, operator_names
@@ -87,16 +86,10 @@ class _Checker:
                     self.findings.error("QP102", argument.name.span, message, hint=hint)
 
 
-def nodes(node: Any) -> Iterator[tree.Node]:
+def nodes(node: object) -> Iterator[tree.Node]:
     """All nodes of a tree, but not the function of a call, which is looked at with it."""
-    if isinstance(node, tuple):
-        for each in node:
-            yield from nodes(each)
-    if not isinstance(node, tree.Node):
-        return
-    yield node
-    parts = vars(node).items()
-    skipped = {"span", "function"} if isinstance(node, tree.Apply) else {"span"}
-    for key, value in parts:
-        if key not in skipped:
-            yield from nodes(value)
+    if isinstance(node, tree.Node):
+        yield node
+    for part in tree.parts(node):
+        if not isinstance(node, tree.Apply) or part is not node.function:
+            yield from nodes(part)

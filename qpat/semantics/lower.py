@@ -53,6 +53,7 @@ from qpat.semantics.statements import Statements
 from qpat.semantics.structure import expand
 from qpat.semantics.tests import lower_tests
 from qpat.semantics.uses import apart
+from qpat.semantics.walk import under
 from qpat.source import Span
 from qpat.syntax import tree
 from qpat.syntax.parser import blanked
@@ -318,7 +319,7 @@ class _Pattern:
             return alias.text  # what is said already may be why there is another call, or none
         for row in rows:
             root = row.nodes[row.root]
-            calls = sum(isinstance(row.nodes[each], ir.Call) for each in _made_of(row))
+            calls = sum(isinstance(row.nodes[each], ir.Call) for each in under(row, row.root))
             if calls != 1 or not isinstance(root, ir.Call) or root.operator != alias.text:
                 message = f'a rule for the operator "{alias.text}" matches one call of it'
                 hint = (
@@ -440,23 +441,6 @@ class _Pattern:
             if not all(exclude(place.block, block) for place in several)
         }
         return frozenset(ports | bound)
-
-
-def _made_of(row: ir.Row) -> set[int]:
-    """The nodes that the output is made of: what is bound and not used is reported elsewhere."""
-    found: set[int] = set()
-    waiting = [row.root]
-    while waiting:
-        index = waiting.pop()
-        found.add(index)
-        node = row.nodes[index]
-        if isinstance(node, ir.Call):
-            waiting += node.operands
-        elif isinstance(node, ir.Tuple):
-            waiting += node.elements
-        elif isinstance(node, ir.Field):
-            waiting.append(node.value)
-    return found
 
 
 def _words(value: tree.Structure) -> Iterable[str]:

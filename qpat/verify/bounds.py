@@ -12,6 +12,7 @@ import numpy as np
 
 from qpat.records import dataclass
 from qpat.semantics import ir
+from qpat.semantics.walk import below
 from qpat.verify.drafts import Drawn
 
 # A call that computes in float32 is within half a unit of its value, in what is verified.
@@ -116,17 +117,9 @@ def _check_users(row: ir.Row, index: int) -> None:
     while waiting:
         each = waiting.pop()
         for number, node in enumerate(row.nodes):
-            if number in seen or each not in _operands(node):
+            if number in seen or each not in below(node):
                 continue
             seen.add(number)
             waiting.append(number)
             if isinstance(node, ir.Call) and node.operator not in _KEEPS_ERRORS:
                 raise NoBound(f"{node.operator} works on what was rounded before")
-
-
-def _operands(node: ir.Node) -> tuple[int, ...]:
-    if isinstance(node, ir.Call):
-        return node.operands
-    if isinstance(node, ir.Tuple):
-        return node.elements
-    return (node.value,) if isinstance(node, ir.Field) else ()
