@@ -1,4 +1,4 @@
-"""qpat: quantized operator patterns for TVM Relay, compiled.
+"""qpat: quantized operator patterns for TVM Relay and Relax, compiled.
 
 compiled = qpat.compile_file("npu.qpat")          # needs no TVM
 result = qpat.partition("model.tflite", "npu.qpat")
@@ -51,12 +51,15 @@ _HOMES = {
 }
 
 
+_ON_RELAY = ("canonicalize", "merge_composite")
+
+
 def __getattr__(name: str) -> Any:
     # The compiler takes a tenth of a second to import and TVM whole ones: only who asks waits.
     if name not in _HOMES:
         raise AttributeError(f"module 'qpat' has no attribute {name!r}")
     if _HOMES[name].startswith("qpat.relay."):
-        from qpat.relay.environment import require_relay
+        from qpat.relay.environment import require_relay, require_tvm
 
-        require_relay()
+        (require_relay if name in _ON_RELAY else require_tvm)()
     return getattr(import_module(_HOMES[name]), name)

@@ -59,7 +59,9 @@ def run() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="qpat", description="Quantized operator patterns for TVM Relay.", allow_abbrev=False
+        prog="qpat",
+        description="Quantized operator patterns for TVM Relay and Relax.",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -121,8 +123,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     partition.add_argument("--json", metavar="OUT", help="write matches and host operators there")
     partition.add_argument("--relay", metavar="OUT", help="write the module with composites there")
+    partition.add_argument("--relax", metavar="OUT", help="likewise, where TVM has Relax")
     partition.add_argument(
-        "--regions", metavar="OUT", help="write the module after PartitionGraph there"
+        "--regions", metavar="OUT", help="write the module with its regions as functions there"
     )
     partition.set_defaults(command=models.partition)
 

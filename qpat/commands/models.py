@@ -22,19 +22,34 @@ def _partitioned(options: argparse.Namespace, say: Callable[[str], None]) -> Par
     return partition(options.model, compiled, progress=say, options=chosen)
 
 
+def _compiled(options: argparse.Namespace, say: Callable[[str], None]) -> Compiled:
+    """The patterns of a command line, for the IR of the TVM that is installed. Of what that cannot
+    say there is a line in all: a file of one IR would have pages of it."""
+    from qpat.compiler import compile_file
+    from qpat.records import replace
+    from qpat.relay.environment import installed_ir
+
+    compiled = compile_file(options.patterns, installed_ir())
+    unsaid = [each for each in compiled.warnings if each.code in ("QP092", "QP093")]
+    if unsaid:
+        count = f"{len(unsaid)} pattern{'s' if len(unsaid) > 1 else ''} or rows"
+        show = f"qpat compile {options.patterns} --target {compiled.target}"
+        say(f"left out, as {compiled.target} cannot say them: {count} ({show})")
+    warnings = tuple(each for each in compiled.warnings if each not in unsaid)
+    return replace(compiled, warnings=warnings)
+
+
 def _prepared(
     options: argparse.Namespace, say: Callable[[str], None]
 ) -> tuple[Compiled, dict[str, Any]]:
     """The patterns of a command line, and what they are told; from here on there is a TVM."""
-    from qpat.compiler import compile_file
     from qpat.options import parse_options
+    from qpat.relay.environment import require_tvm
 
-    compiled = compile_file(options.patterns)
+    compiled = _compiled(options, say)
     print_findings(compiled.warnings, options.color)
     say("loading TVM")
-    from qpat.relay.environment import require_relay
-
-    require_relay()
+    require_tvm()
     return compiled, parse_options(compiled.module, options.option, options.target)
 
 
@@ -42,20 +57,26 @@ def partition(options: argparse.Namespace) -> int:
     import json
 
     from qpat.files import write_atomically
+    from qpat.relay.environment import require_ir
 
     say = progress()
+    for ir in ("relay", "relax"):
+        if getattr(options, ir) is not None:
+            require_ir(ir, f"--{ir}")
     result = _partitioned(options, say)
+    from qpat.relay.partition import matching
     from qpat.relay.report import as_text
-    from qpat.relay.text import relay_text
 
+    text_of = matching().text
     # All texts are made before the first is written: a fault in one leaves no other behind.
     texts: dict[str, str] = {}
     if options.json is not None:
         texts[options.json] = json.dumps(result.to_json(), indent=1) + "\n"
-    if options.relay is not None:
-        texts[options.relay] = relay_text(result.module)
+    for path in (options.relay, options.relax):
+        if path is not None:
+            texts[path] = text_of(result.module)
     if options.regions is not None:
-        texts[options.regions] = relay_text(result.regions())
+        texts[options.regions] = text_of(result.regions())
     for path, text in texts.items():
         write_atomically(path, text)
     say("done")
@@ -120,7 +141,9 @@ def coverage(options: argparse.Namespace) -> int:
 
 def canonicalize(options: argparse.Namespace) -> int:
     from qpat.files import write_atomically
+    from qpat.relay.environment import require_relay
 
+    require_relay()
     say = progress()
     found = _partitioned(options, say)
     from qpat.relay.canonical import canonicalize, summary
@@ -145,9 +168,9 @@ def params(options: argparse.Namespace) -> int:
 
     say = progress()
     say("loading TVM")
-    from qpat.relay.environment import require_relay
+    from qpat.relay.environment import require_tvm
 
-    require_relay()
+    require_tvm()
     from qpat.relay.quantization import quantization
     from qpat.relay.report import tensors_as_text
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import tvm
-from tvm import relay
-
 from qpat.relay.graph import children_of, post_order
+from qpat.relay.kinds import relay, tvm
 
 Expr = Any
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import re
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from qpat.diagnostics import QpatError, failure
@@ -18,6 +20,9 @@ RELAY_HINT = (
     'pip install "qpat[relay]" on Python 3.10 (Linux, x86-64), '
     "or use your own build of TVM 0.9 to 0.19"
 )
+TITLES = {"relay": "Relay", "relax": "Relax"}
+RELAX_VERSIONS = ("0.26.", "0.27.")
+RELAX_HINT = 'pip install "qpat[relax]", which has TVM 0.26 or 0.27'
 # What pip is to be asked for. TVM's ONNX frontend imports onnx.mapping, which onnx 1.19 removed.
 REQUIREMENTS = {"onnx": "onnx>=1.16,<1.19", "tflite": "tflite>=2.18,<3", "numpy": "numpy<2"}
 
@@ -46,13 +51,52 @@ def require_relay() -> Any:
     Raises QP301 where there is no TVM or one that cannot be imported, QP302 where it has no Relay
     (0.20 and later), and QP303 where a package that it needs is missing.
     """
+    tvm = _tvm()
+    _import("tvm.relay", tvm.__version__)
+    return tvm
+
+
+def require_tvm() -> Any:
+    """The module `tvm`, with the IR that models are imported as: `tvm.relay`, or `tvm.relax` where
+    there is no Relay.
+
+    Raises QP301 where there is no TVM, one that cannot be imported, or one of a version whose Relax
+    is not supported, and QP303 where a package that it needs is missing.
+    """
+    if installed_ir() == "relay":
+        return require_relay()
+    tvm = _tvm()
+    if not tvm.__version__.startswith(RELAX_VERSIONS):
+        message = f"TVM {tvm.__version__} has Relax and no Relay, and its Relax is not supported"
+        raise failure("QP301", message, hint=RELAX_HINT)
+    _import("tvm.relax", tvm.__version__)
+    return tvm
+
+
+def installed_ir() -> str:
+    """`relax` where the TVM that is installed has no Relay, else `relay`. TVM is not imported."""
+    spec = importlib.util.find_spec("tvm")
+    folders = [] if spec is None else list(spec.submodule_search_locations or ())
+    has_relax, has_relay = (
+        any((Path(folder) / ir).is_dir() for folder in folders) for ir in ("relax", "relay")
+    )
+    return "relax" if has_relax and not has_relay else "relay"
+
+
+def require_ir(ir: str, option: str) -> None:
+    """Raises QP304 where `option` is of the IR that is not the one installed."""
+    found = installed_ir()
+    if found != ir:
+        message = f"{option} is for TVM with {TITLES[ir]}; this one has {TITLES[found]}"
+        raise failure("QP304", message, hint=f"give --{found} instead")
+
+
+def _tvm() -> Any:
     tvm = _import("tvm")
-    version = getattr(tvm, "__version__", None)
-    if version is None:
+    if getattr(tvm, "__version__", None) is None:
         places = ", ".join(getattr(tvm, "__path__", ["?"]))
         message = f"what Python finds as `tvm` is not TVM but {places}"
         raise failure("QP301", message, hint=f"rename that, or: {RELAY_HINT}")
-    _import("tvm.relay", version)
     return tvm
 
 
@@ -166,21 +210,28 @@ def listening() -> Iterator[Heard]:
     Warnings are in the result, too, but not those that something is deprecated: they are about
     TVM's calls into NumPy, onnx and itself, which nobody who uses it can mend.
     """
-    tvm = require_relay()
+    tvm = require_tvm()
+    heard = Heard()
+    rendering = _kept_from_rendering(tvm, heard) if installed_ir() == "relay" else nullcontext()
+    with rendering, redirect_stdout(sys.stderr), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for category in _DEPRECATED:
+            warnings.simplefilter("ignore", category)
+        try:
+            yield heard
+        finally:
+            heard.warnings.extend(_one_line(str(warning.message)) for warning in caught)
+
+
+@contextmanager
+def _kept_from_rendering(tvm: Any, heard: Heard) -> Iterator[None]:
+    """While this lasts diagnostics go to what is heard. (A TVM with Relax alone has none.)"""
     diagnostics = tvm.ir.diagnostics
     before = tvm.get_global_func("diagnostics.OverrideRenderer", allow_missing=True)
-    heard = Heard()
     # It is called for every context, also where nothing is wrong.
     diagnostics.override_renderer(lambda context: _hear(context, heard))
     try:
-        with redirect_stdout(sys.stderr), warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("default")
-            for category in _DEPRECATED:
-                warnings.simplefilter("ignore", category)
-            try:
-                yield heard
-            finally:
-                heard.warnings.extend(_one_line(str(warning.message)) for warning in caught)
+        yield
     finally:
         diagnostics.override_renderer(None)
         if before is not None:

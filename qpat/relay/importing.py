@@ -17,12 +17,13 @@ from typing import Any
 from qpat.diagnostics import QpatError, failure
 from qpat.relay.environment import (
     Heard,
+    installed_ir,
     listening,
     meaning,
     reason,
     relay_parser,
     require_package,
-    require_relay,
+    require_tvm,
     unfit_package,
 )
 
@@ -55,7 +56,7 @@ def import_model(path: str | Path, progress: Progress | None = None) -> Imported
     if read is None:
         message = f"qpat reads no models of the kind `{path.suffix}`"
         raise failure("QP311", message, place=str(path), hint=f"it reads {', '.join(_READERS)}")
-    require_relay()
+    require_tvm()
     return read(path, data, progress or (lambda text: None))
 
 
@@ -137,6 +138,17 @@ def _local(error: BaseException, function: str, variable: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def _frontends() -> Any:
+    """The functions `from_tflite` and `from_onnx` of the TVM that is installed."""
+    if installed_ir() == "relax":
+        from qpat.relax import frontends
+
+        return frontends
+    from tvm import relay
+
+    return relay.frontend
+
+
 # ---- TFLite --------------------------------------------------------------------------------------
 
 _TFLITE = _Frontend(
@@ -195,12 +207,10 @@ def _read_tflite(path: Path, data: bytes, progress: Progress) -> ImportedModel:
         _check_tflite(model, len(data))
     except Exception:
         raise _damaged(path) from None
-    from tvm import relay
-
     progress(f"importing {path.name}")
     with listening() as heard:
         try:
-            module, params = relay.frontend.from_tflite(model)
+            module, params = _frontends().from_tflite(model)
         except Exception as error:
             if _is_damage(error):
                 raise _damaged(path) from None
@@ -311,13 +321,11 @@ def _read_onnx(path: Path, data: bytes, progress: Progress) -> ImportedModel:
         raise _no_model(path, f"this is no ONNX model: {meaning(error)}") from None
     if not model.graph.node:
         raise _no_model(path, "this is no ONNX model: it has no operators")
-    from tvm import relay
-
     shapes = _onnx_shapes(path, model, progress)
     progress(f"importing {path.name}, with its constants folded")
     with listening() as heard:
         try:
-            module, params = relay.frontend.from_onnx(model, shape=shapes, freeze_params=True)
+            module, params = _frontends().from_onnx(model, shape=shapes, freeze_params=True)
         except ImportError as error:
             raise unfit_package("onnx", "TVM's ONNX frontend", error) from None
         except Exception as error:

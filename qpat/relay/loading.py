@@ -14,6 +14,8 @@ from typing import Any
 
 from qpat.compiler import Compiled
 from qpat.diagnostics import Diagnostic, QpatError
+from qpat.relay.graph import post_order
+from qpat.relay.names import operator_name
 from qpat.semantics import ir
 
 
@@ -57,6 +59,17 @@ def entries(generated: ModuleType, module: ir.Module) -> list[Entry]:
         for rule in [pattern.operator_rule]
         for row in pattern.rows
     ]
+
+
+def present_rows(generated: ModuleType, module: Any) -> Iterator[tuple[int, Any]]:
+    """The rows by number, less those that need an operator the module does not have: they cannot
+    match, and for one that asks for inherited parameters the whole module is analysed."""
+    present = {
+        operator_name(each) for v in module.get_global_vars() for each in post_order(module[v].body)
+    }
+    for number, row in enumerate(generated.ROWS):
+        if present.issuperset(row.operators):
+            yield number, row
 
 
 @contextmanager

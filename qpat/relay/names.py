@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import tvm
-from tvm import relay
+from qpat.relay.kinds import relay, tvm
 
 
 def location(value: Any) -> str | None:

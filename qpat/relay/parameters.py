@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tvm
-from tvm import relay
 
 from qpat.ops.roles import AxisRule
+from qpat.relay.kinds import relay, tvm
 from qpat.targets import relay_slots as slots
 from qpat.targets.relay_reading import Refused, constant_value, shape_of
 from qpat.targets.relay_support import Parameters

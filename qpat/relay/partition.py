@@ -1,29 +1,26 @@
-"""A Relay module and patterns to composites, their records, and what stays on the host."""
+"""A module and patterns to composites, their records, and what stays on the host: on Relay, or on
+Relax where that is what the TVM that is installed has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from inspect import signature
-from itertools import groupby
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import tvm
-from tvm import relay
-
 from qpat.compiler import Compiled, compile_file
 from qpat.diagnostics import did_you_mean, failure
-from qpat.relay.graph import post_order, shallow_copy
+from qpat.relay.environment import installed_ir
+from qpat.relay.graph import post_order
 from qpat.relay.importing import import_model
+from qpat.relay.kinds import relay, tvm
 from qpat.relay.loading import load
 from qpat.relay.names import location, operator_name
 from qpat.relay.parameters import is_quantized
-from qpat.relay.prepare import prepare
 from qpat.relay.quantization import Conflict, Quantization, analysed
 from qpat.relay.serialize import partition_json
-from qpat.relay.single_pass.table import merge_composite
 from qpat.targets.relay_reading import operands_of
 
 Progress = Callable[[str], None]
@@ -60,7 +57,8 @@ class HostOperator:
 class Partition:
     """`prepared` is the module before, `module` the one with composites, which have their records
     as attributes, `quantization` what is known of its tensors, `compiled` the patterns that were
-    applied, and `generated` the same as a Python module."""
+    applied, and `generated` the same as a Python module. On Relax both modules are views
+    (qpat.relax.view.Module), which have TVM's own as `relax`."""
 
     compiler: str
     prepared: Any
@@ -78,13 +76,10 @@ class Partition:
         return self.quantization.conflicts
 
     def regions(self) -> Any:
-        """The module with one function for each region of composites: AnnotateTarget,
-        MergeCompilerRegions and PartitionGraph of TVM, on a copy."""
-        try:
-            return self.generated.regions(self.module, **self.options)
-        finally:
-            for name in getattr(self.generated, "OPERATOR_RULES", {}):
-                tvm.ir.Op.get(name).reset_attr(f"target.{self.compiler}")
+        """The module with one function for each region of composites, a copy: of Relay after
+        AnnotateTarget, MergeCompilerRegions and PartitionGraph, of Relax after
+        MergeCompositeFunctions."""
+        return matching().regions(self)
 
     def to_json(self) -> dict[str, Any]:
         """What docs/partition.md describes: plain numbers, lists and strings."""
@@ -100,29 +95,33 @@ def partition(
 ) -> Partition:
     """Partitions a model: a path (.tflite, .onnx, Relay text) or a Relay module with its `params`.
 
-    `patterns` is the path of a .qpat file or what `qpat.compile_file` gave; `options` are those the
-    file declares, and `target`. The caller's module is not changed. Raises QpatError where the
-    patterns, the options, the model or the environment are at fault.
+    `patterns` is the path of a .qpat file or what `qpat.compile_file` gave for the IR that is
+    installed; `options` are those the file declares, and `target`. A module may be of Relax where
+    that is installed. The caller's module is not changed. Raises QpatError where the patterns, the
+    options, the model or the environment are at fault.
     """
     say = progress or (lambda text: None)
-    compiled = patterns if isinstance(patterns, Compiled) else compile_file(patterns)
+    compiled = compiled_here(patterns)
     generated = load(compiled)
     chosen = options_of(generated, options or {})
-    if isinstance(model, tvm.IRModule):
+    ir = matching()
+    if ir.is_module(model):
         module, bound = model, dict(params or {})
     else:
         imported = import_model(model, progress)
         module, bound = imported.module, dict(imported.params)
-    prepared = prepare(module, bound, progress)
-    if hasattr(generated, "prepare"):
-        say("copying shared values")
-        prepared = generated.prepare(prepared, **(options or {}))
-    say("matching")
-    merged = _merged(generated, prepared, options or {})
+    prepared = ir.prepared(generated, module, bound, options or {}, say)
+    merged = ir.merged(generated, prepared, options or {}, say)
     say("reading quantization parameters")
-    merged = _annotated(generated, merged, chosen)
+    try:
+        merged = ir.annotated(generated, prepared, merged, chosen)
+    except generated.Unheld as error:
+        hint = "let the extern give numbers, texts, arrays, or lists of them"
+        raise failure("QP344", str(error), hint=hint) from None
     analysis = analysed(merged)
-    reader = _Reader(generated, compiled, analysis.of, chosen, users_of(merged))
+    reader = _Reader(
+        generated, compiled, analysis.of, chosen, users_of(merged), ir.reading(generated, merged)
+    )
     found = [reader.read(call) for call in all_calls(merged)]
     matches = [each for each in found if isinstance(each, Match)]
     host = [each for each in found if isinstance(each, HostOperator)]
@@ -139,6 +138,29 @@ def partition(
     )
 
 
+def matching() -> Any:
+    """The functions that match patterns on the IR that is installed."""
+    if installed_ir() == "relax":
+        from qpat.relax import matching as relax_matching
+
+        return relax_matching
+    from qpat.relay import matching as relay_matching
+
+    return relay_matching
+
+
+def compiled_here(patterns: str | Path | Compiled) -> Compiled:
+    """Patterns compiled for the IR that is installed; what that cannot say is left out, as the file
+    itself says of which IR it is. Raises QP338 where they were compiled for the other."""
+    ir = installed_ir()
+    if not isinstance(patterns, Compiled):
+        return compile_file(patterns, ir, unsaid="ignore")
+    if patterns.target != ir:
+        message = f"the patterns were compiled for {patterns.target}, and this TVM has {ir}"
+        raise failure("QP338", message, hint=f'compile them with target="{ir}"')
+    return patterns
+
+
 def offload(
     model: Any,
     patterns: str | Path | Compiled,
@@ -151,42 +173,6 @@ def offload(
     takes stays in `main`. Arguments and errors are those of `partition`.
     """
     return partition(model, patterns, params, progress, options).regions()
-
-
-def _merged(generated: ModuleType, prepared: Any, options: Mapping[str, Any]) -> Any:
-    """The module with composites. They are made one row after another, so a row that asks for
-    inherited parameters is given those of the module as it stands before it."""
-    module = shallow_copy(prepared)
-    for ask, rows in groupby(_present(generated, prepared), key=lambda entry: entry[1].inherits):
-        for segment in ([each] for each in rows) if ask else [list(rows)]:
-            known = analysed(module).of if ask else _nothing_known
-            table = generated.pattern_table(inherited=known, **options)
-            entries = [table[number] for number, _ in segment]
-            module = merge_composite(entries)(module)
-    return module
-
-
-def _annotated(generated: ModuleType, module: Any, options: Any) -> Any:
-    """The module whose composites have their records as attributes. Raises QP344."""
-    try:
-        return generated.annotate(module, analysed(module).of, options)
-    except generated.Unheld as error:
-        hint = "let the extern give numbers, texts, arrays, or lists of them"
-        raise failure("QP344", str(error), hint=hint) from None
-
-
-def _nothing_known(expr: Any) -> None:
-    return None
-
-
-def _present(generated: ModuleType, module: Any) -> Iterator[tuple[int, Any]]:
-    """The rows by number, less those that need an operator the module does not have: they cannot
-    match, and for one that asks for inherited parameters the whole module is analysed."""
-    calls = all_calls(module)
-    present = {call.op.name for call in calls if isinstance(call.op, tvm.ir.Op)}
-    for number, row in enumerate(generated.ROWS):
-        if present.issuperset(row.operators):
-            yield number, row
 
 
 def all_calls(module: Any) -> list[Any]:
@@ -221,10 +207,11 @@ class _Reader:
     known: Callable[[Any], Any]
     options: Any
     users: Mapping[Any, list[Any]]
+    reading: Any
 
     def read(self, call: Any) -> Match | HostOperator | None:
         if isinstance(call.op, relay.Function):
-            record = self.generated.extract(call, self.known, self.options)
+            record = self.reading.record(call, self.known, self.options)
             return self._match(call, record)
         if not isinstance(call.op, tvm.ir.Op):
             return None
@@ -257,17 +244,18 @@ class _Reader:
             params={name: value for name, value in values.items() if name not in ports},
             record=record,
             call=call,
-            location=(location(call.op.body) if is_composite else None) or location(call),
+            location=self.reading.location(call),
         )
 
     def _reason(self, call: Any) -> str:
         name = call.op.name
         if not is_quantized(call):
             return "not quantized"
-        refused = self.generated.refusals(call, self.known, self.options)
-        if refused:
-            composite, reason = refused[0]
-            return f"{composite}: {reason}"
+        root = self.reading.node(call)
+        for row in self.generated.ROWS:
+            refused = self.generated.refusal(row, root, self.options, self._known_of)
+            if refused is not None and not isinstance(refused, self.generated.Mismatch):
+                return f"{row.composite}: {refused}"
         seen = self._seen_outside(call)
         if seen is not None:
             return seen
@@ -279,18 +267,19 @@ class _Reader:
         """What a row that takes a call has inside and others use too: TVM drops such a match."""
         for row in self.generated.ROWS:
             try:
-                match = self.generated.tried(row, root, {}, self._setup)[0]
+                match = self.generated.tried(row, self.reading.node(root), {}, self._setup)[0]
             except self.generated.Refused:
                 continue
-            for each in match.inner:
-                others = [user for user in self.users.get(each, ()) if user not in match.inner]
-                if others and not each.same_as(root):
-                    name = operator_name(each)
-                    return f"{row.composite}: {name} inside has a user outside"
+            seen = used_outside(map(self.reading.expr, match.inner), root, self.users)
+            if seen is not None:
+                return f"{row.composite}: {operator_name(seen[0])} inside has a user outside"
         return None
 
     def _setup(self, match: Any) -> None:
-        match.options, match.inherited = self.options, self.known
+        match.options, match.inherited = self.options, self._known_of
+
+    def _known_of(self, node: Any) -> Any:
+        return self.known(self.reading.expr(node))
 
 
 def users_of(module: Any) -> dict[Any, list[Any]]:
@@ -301,6 +290,19 @@ def users_of(module: Any) -> dict[Any, list[Any]]:
             for operand in operands_of(expr):
                 users.setdefault(operand, []).append(expr)
     return users
+
+
+def used_outside(
+    inner: Iterable[Any], root: Any, users: Mapping[Any, Sequence[Any]]
+) -> tuple[Any, Any] | None:
+    """A value inside a match, other than its root, that something outside uses too, and its user:
+    TVM drops such a match without a word."""
+    inside = list(inner)
+    for each in inside:
+        others = [user for user in users.get(each, ()) if user not in inside]
+        if others and not each.same_as(root):
+            return each, others[0]
+    return None
 
 
 def _plain(attribute: str, ports: set[str]) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from qpat.diagnostics import Diagnostic, warning
+from qpat.relay.environment import installed_ir
 from qpat.relay.importing import import_model
 from qpat.relay.names import Names, operator_name
 from qpat.relay.parameters import dtypes_of, is_integer, same
@@ -63,17 +64,22 @@ class Quantization:
 
         `scale` is a float32, or a float32 vector along `axis`; `zero_point` an integer, or as many.
         """
-        found = self._known.get(self._spaces.aliases.resolve(value))
+        found = self._known.get(self._resolved(value))
         return None if found is None else found.parameters
 
     def source(self, value: Any) -> Source | None:
         """The call that has the parameters of an expression of `module` as its operands."""
-        found = self._known.get(self._spaces.aliases.resolve(value))
+        found = self._known.get(self._resolved(value))
         return None if found is None else found.source
+
+    def _resolved(self, value: Any) -> Any:
+        """What stands for a value; a view also knows the variables of what it shows."""
+        shown: Mapping[Any, Any] = getattr(self.module, "values", {})
+        return self._spaces.aliases.resolve(shown.get(value, value))
 
     def reason(self, value: Any) -> str | None:
         """Why nothing is known of an expression of `module`; None where something is."""
-        value = self._spaces.aliases.resolve(value)
+        value = self._resolved(value)
         if value in self._known:
             return None
         dtypes = dtypes_of(value)
@@ -104,16 +110,22 @@ NOBODY = "no operator says"
 def quantization(
     model: Any, params: Mapping[str, Any] | None = None, progress: Progress | None = None
 ) -> Quantization:
-    """The parameters of every tensor of a model: a path (.tflite, .onnx, Relay text) or a Relay
-    module, with `params` to be bound in `main`.
+    """The parameters of every tensor of a model: a path (.tflite, .onnx, Relay text) or a module of
+    Relay, or of Relax where that is installed, with `params` to be bound in `main`.
 
     A module that is typed, with constants for its parameters, is analysed as it is; of any other a
     copy is prepared, which is the `module` of what is given back. The given one is never changed.
+    Of a Relax module `module` is a view (qpat.relax.view.Module); ask for its variables.
     Raises QpatError where the model, the parameters or the environment are at fault.
     """
     if isinstance(model, str | Path):
         imported = import_model(model, progress)
         model, params = imported.module, {**imported.params, **(params or {})}
+    if installed_ir() == "relax":
+        from qpat.relax.matching import bound
+        from qpat.relax.view import shown
+
+        return analysed(shown(bound(model, params or {})))
     if params or not is_prepared(model):
         model = prepare(model, params, progress)
     return analysed(model)

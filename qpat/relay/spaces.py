@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tvm
-from tvm import relay
 
 from qpat.ops.roles import RESULT, SCALAR, AxisMove, Group, Roles, Share, roles
 from qpat.ops.table import operator
 from qpat.relay.aliases import Aliases
+from qpat.relay.kinds import relay, tvm
 from qpat.relay.names import operator_name
 from qpat.relay.parameters import Unread, dtypes_of, fits, holds_integers, is_integer, read
 from qpat.targets import relay_slots as slots

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import tvm
-from tvm import relay
-
 from qpat.ops.roles import RESULT, roles
 from qpat.ops.table import operator
+from qpat.relay.kinds import relay, tvm
 from qpat.relay.names import Names, operator_name
 from qpat.relay.parameters import worded
 from qpat.targets.relay_reading import shape_of

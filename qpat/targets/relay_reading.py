@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 import numpy as np
-import tvm
-from tvm import relay
+
+from qpat.relay.kinds import relay, tvm
 
 # ---- reading a graph ------------------------------------------------------------------
 

@@ -10,14 +10,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tvm import relay
-
 from qpat.relay.coverage.data import About, FormCoverage, Refusal, RowCoverage, summed
 from qpat.relay.coverage.macs import macs, operator_calls
 from qpat.relay.graph import post_order
+from qpat.relay.kinds import relay
 from qpat.relay.loading import Entry, entries
 from qpat.relay.names import operator_name
-from qpat.relay.partition import Match, Partition, users_of
+from qpat.relay.partition import Match, Partition, used_outside, users_of
 from qpat.relay.quantization import analysed
 from qpat.relay.why.before import before
 from qpat.relay.why.fitting import fit
@@ -63,7 +62,9 @@ class _Counting:
         self.entries = entries(self.generated, partition.compiled.module)
         self.matches = {match.call: match for match in partition.matches}
         was = before(partition)
-        self.known = analysed(was.module).of
+        self.reading = was.reading
+        known = analysed(was.module).of
+        self.known = lambda node: known(self.reading.expr(node))
         self.known_after = partition.quantization.of
         self.users = users_of(was.module)
         # Calls of the module before, by what they became or became part of, and back.
@@ -111,19 +112,21 @@ class _Counting:
         one of `unplaced`, the form's matches, which is taken from there."""
         for root in self.roots.get(_root(entry.row), ()):
             try:
-                match, _ = self.generated.tried(entry.generated, root, {}, self._setup)
+                node = self.reading.node(root)
+                match, _ = self.generated.tried(entry.generated, node, {}, self._setup)
             except self.generated.Mismatch:
                 continue
             except self.generated.Refused as refused:
                 yield self._refused(entry, root, str(refused))
                 continue
-            inside = {each for each in match.inner if isinstance(each, relay.Call)}
+            inner = tuple(map(self.reading.expr, match.inner))
+            inside = {each for each in inner if isinstance(each, relay.Call)}
             holder = self.holders.get(root)
             if holder in unplaced and inside == self.held[holder]:
                 del unplaced[holder]
                 yield None
             elif not self._is_own(holder, entry):
-                yield self._not_taken(entry, root, match.inner)
+                yield self._not_taken(entry, root, inner)
 
     def _setup(self, match: Any) -> None:
         match.options, match.inherited = self.options, self.known
@@ -139,17 +142,15 @@ class _Counting:
     def _row_of_body(self, rows: list[Entry], match: Match) -> int:
         """Which of a form's rows made a composite that stands in another's pattern, or on which
         more is known now: the first that has its body, as extract() says."""
-        function = match.call.op
-        arguments = dict(zip(function.params, match.call.args, strict=True))
-        outer = {**arguments, function.body: match.call}
+        root, arguments, outer = self.reading.body(match.call)
 
         def setup(match: Any) -> None:
             match.options = self.options
-            match.inherited = lambda expr: self.known_after(outer[expr]) if expr in outer else None
+            match.inherited = lambda node: self.known_after(outer[node]) if node in outer else None
 
         for number, entry in enumerate(rows):
             try:
-                self.generated.tried(entry.generated, function.body, arguments, setup)
+                self.generated.tried(entry.generated, root, arguments, setup)
                 return number
             except self.generated.Refused:
                 continue
@@ -173,11 +174,10 @@ class _Counting:
         an earlier match holds something."""
         calls = frozenset(each for each in inner if isinstance(each, relay.Call))
         span = place_of(entry, "")
-        for each in inner:
-            outside = [user for user in self.users.get(each, ()) if user not in inner]
-            if outside and not each.same_as(root):
-                reason = f"`{operator_name(each)}` inside is used outside, too"
-                return _Event(root, self._on_host(calls), calls, About.USER, reason, span)
+        seen = used_outside(inner, root, self.users)
+        if seen is not None:
+            reason = f"`{operator_name(seen[0])}` inside is used outside, too"
+            return _Event(root, self._on_host(calls), calls, About.USER, reason, span)
         holders = (self.matches.get(self.holders.get(call)) for call in (root, *inner))
         names = [match.composite or match.op for match in holders if match is not None]
         reason = f"taken by `{names[0]}`" if names else "overlaps another match"

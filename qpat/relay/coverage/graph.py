@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import numpy as np
-import tvm
-from tvm import relay
 
 from qpat.relay.coverage.data import Graph, Node, Record
 from qpat.relay.coverage.macs import macs, operator_calls
 from qpat.relay.graph import children_of, post_order
+from qpat.relay.kinds import relay, tvm
 from qpat.relay.names import Names, operator_name, short
 from qpat.relay.partition import Match, Partition
 from qpat.relay.report import scale_text, shape_text, tensors_of, zero_point_text

@@ -6,10 +6,8 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-import tvm
-from tvm import relay
-
 from qpat.relay.graph import post_order
+from qpat.relay.kinds import relay, tvm
 from qpat.targets.relay_reading import Attributes, shape_of
 
 Shape = tuple[int, ...]

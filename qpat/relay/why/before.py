@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import tvm
-from tvm import relay
-
+from qpat.relay.environment import installed_ir
 from qpat.relay.graph import post_order, rewrite
-from qpat.relay.partition import Partition
+from qpat.relay.kinds import relay
+from qpat.relay.partition import Partition, matching
 from qpat.semantics import ir
 from qpat.targets.relay_reading import composite_name
 
@@ -23,16 +22,32 @@ from qpat.targets.relay_reading import composite_name
 class Before:
     """`calls` leads from calls of the module with composites to those of `module`, `taken` from
     calls of `module` to the call of the composite, in the module with composites, that holds them
-    now."""
+    now; `reading` is how generated code reads the expressions of `module`."""
 
     module: Any
     calls: Mapping[Any, Any]
     taken: Mapping[Any, Any]
+    reading: Any
 
 
 def before(partition: Partition) -> Before:
+    """The module in which patterns were matched; on Relay with the composites that patterns ask for
+    by name, which Relax does not have."""
+    if installed_ir() == "relax":
+        from qpat.relax.pairing import paired
+
+        module = partition.prepared
+        calls, taken = paired(module, partition.module)
+    else:
+        module, calls, taken = _with_bodies(partition)
+    return Before(module, calls, taken, matching().reading(partition.generated, module))
+
+
+def _with_bodies(partition: Partition) -> tuple[Any, dict[Any, Any], dict[Any, Any]]:
     """Puts the bodies of composites in the place of their calls, except of those that patterns ask
     for by name."""
+    import tvm
+
     kept = _asked_for(partition)
     calls: dict[Any, Any] = {}
     taken: dict[Any, Any] = {}
@@ -52,7 +67,7 @@ def before(partition: Partition) -> Before:
     plain = _order(module)
     typed = relay.transform.InferType()(module)
     found = dict(zip(plain, _order(typed), strict=True))
-    return Before(
+    return (
         typed,
         {old: found[new] for old, new in calls.items() if new in found},
         {found[call]: holder for call, holder in taken.items() if call in found},

@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tvm import relay
-
 from qpat.ops.roles import exchange
 from qpat.ops.table import operator
+from qpat.relay.kinds import relay
 from qpat.relay.names import operator_name
 from qpat.relay.why.reasons import Obstacle, Reason
 from qpat.semantics import ir

@@ -6,16 +6,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-import tvm
-from tvm import relay
-
 from qpat.diagnostics import did_you_mean, failure
 from qpat.options import require_pattern
 from qpat.relay.graph import post_order
+from qpat.relay.kinds import relay, tvm
 from qpat.relay.loading import Entry, entries
 from qpat.relay.names import Names, operator_name, short
 from qpat.relay.parameters import is_quantized
-from qpat.relay.partition import Partition, users_of
+from qpat.relay.partition import Partition, used_outside, users_of
 from qpat.relay.quantization import analysed
 from qpat.relay.why.before import before
 from qpat.relay.why.fitting import Fit, fit
@@ -59,7 +57,9 @@ class _Search:
         self.generated = partition.generated
         self.options = self.generated.Options(**partition.options)
         self.before = before(partition)
-        self.known = analysed(self.before.module).of
+        self.reading = self.before.reading
+        known = analysed(self.before.module).of
+        self.known = lambda node: known(self.reading.expr(node))
         self.users = users_of(self.before.module)
         self.named = pattern is not None
         self.entries = entries(self.generated, partition.compiled.module)
@@ -104,10 +104,11 @@ class _Search:
     # ---- where the structure fits ----
     def _refused(self, entry: Entry, best: Fit) -> Reason:
         root = best.at[entry.row.root]
+        node = self.reading.node(root)
         if entry.pattern.operator_rule is not None:
-            refused = self._rule_refusal(entry, root)
+            refused = self._rule_refusal(entry, node)
         else:
-            refused = self.generated.refusal(entry.generated, root, self.options, self.known)
+            refused = self.generated.refusal(entry.generated, node, self.options, self.known)
         if refused is not None:
             return Reason(Obstacle.CONDITION, str(refused), root, place_of(entry, str(refused)))
         return self._used_outside(entry, best) or self._taken(entry, best)
@@ -138,15 +139,14 @@ class _Search:
             for index, node in enumerate(row.nodes)
             if index in best.at and isinstance(node, ir.Call | ir.Tuple | ir.Field)
         }
-        for expr, node in inner.items():
-            others = [user for user in self.users.get(expr, ()) if user not in inner]
-            if others and not expr.same_as(best.at[row.root]):
-                text = (
-                    f"the `{operator_name(expr)}` inside is used outside, too: by "
-                    f"`{operator_name(others[0])}`"
-                )
-                return Reason(Obstacle.USER, text, expr, node.span)
-        return None
+        seen = used_outside(inner, best.at[row.root], self.users)
+        if seen is None:
+            return None
+        expr, user = seen
+        text = (
+            f"the `{operator_name(expr)}` inside is used outside, too: by `{operator_name(user)}`"
+        )
+        return Reason(Obstacle.USER, text, expr, inner[expr].span)
 
 
 def _nearness(entry: Entry, best: Fit) -> tuple[bool, int, int]:

@@ -1,0 +1,156 @@
+"""Patterns on a Relax module: what qpat/relay/matching.py is on Relay.
+
+Analyses see views; the module that `qpat compile --target relax` writes does the matching.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from itertools import groupby
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import tvm
+from tvm import relax
+
+from qpat.diagnostics import failure
+from qpat.relax.pairing import paired
+from qpat.relax.view import Module, shown
+from qpat.relay.environment import listening, reason
+from qpat.relay.loading import present_rows
+from qpat.relay.names import location
+from qpat.relay.quantization import analysed
+
+if TYPE_CHECKING:
+    from qpat.relay.partition import Partition
+
+
+def is_module(model: Any) -> bool:
+    """Whether something is a module, and not the path of a model."""
+    return isinstance(model, tvm.IRModule)
+
+
+def prepared(
+    generated: ModuleType,
+    module: Any,
+    params: Mapping[str, Any],
+    options: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> Module:
+    """The view of a module in which the patterns of a generated module can match. What its
+    prepare() warns of is told to `say`. Raises QP340 and QP341."""
+    module = bound(module, params)
+    say("preparing")
+    with listening() as heard:
+        try:
+            made = generated.prepare(module)
+        except Exception as error:
+            message = f"TVM cannot prepare the module: {reason(error, heard)}"
+            raise failure("QP341", message) from None
+    for each in heard.warnings:
+        say(f"warning: {each}")
+    return shown(made)
+
+
+def bound(module: Any, params: Mapping[str, Any]) -> Any:
+    """A module with `params` bound in `main`. Raises QP340 where they do not fit."""
+    if not params:
+        return module
+    with listening() as heard:
+        try:
+            return relax.transform.BindParams("main", dict(params))(module)
+        except Exception as error:
+            message = f"the parameters cannot be bound: {reason(error, heard)}"
+            raise failure("QP340", message) from None
+
+
+def merged(
+    generated: ModuleType, module: Module, options: Mapping[str, Any], say: Callable[[str], None]
+) -> Module:
+    """The module with composites. They are made one row after another, so a row that asks for
+    inherited parameters is given those of the module as it stands before it."""
+    say("matching")
+    made = module
+    for ask, group in groupby(present_rows(generated, module), key=lambda entry: entry[1].inherits):
+        for segment in ([each] for each in group) if ask else [list(group)]:
+            table = generated.patterns(_known_in(made) if ask else _nothing_known, **options)
+            chosen = [table[number] for number, _ in segment]
+            made = shown(relax.transform.FuseOpsByPattern(chosen)(made.relax))
+    return made
+
+
+def _known_in(module: Module) -> Callable[[Any], Any]:
+    """What is known of a variable of a module, or of a constant in it."""
+    known = analysed(module).of
+    return lambda expr: known(module.values[expr]) if expr in module.values else None
+
+
+def _nothing_known(expr: Any) -> None:
+    return None
+
+
+def annotated(generated: ModuleType, before: Module, module: Module, options: Any) -> Module:
+    """The module whose composites have their records as attributes. Raises what the generated
+    annotate() does. Its values have the names that they had before: the pass gives others."""
+    made = shown(generated.annotate(module.relax, None, options))
+    for new, old in paired(before, made)[0].items():
+        new.variable = old.variable
+    return made
+
+
+def regions(partition: Partition) -> Any:
+    """MergeCompositeFunctions of TVM."""
+    return relax.transform.MergeCompositeFunctions()(partition.module.relax)
+
+
+def text(module: Any) -> str:
+    """A module, or the view of one, as TVMScript to read. What is in its constants is left out: TVM
+    0.26 and 0.27 crash where they are to write it."""
+    return str(getattr(module, "relax", module).script()) + "\n"
+
+
+class Reading:
+    """How a generated module reads expressions: as nodes of its own."""
+
+    def __init__(self, generated: ModuleType, module: Module) -> None:
+        self.generated = generated
+        self.module = module
+
+    @cached_property
+    def graph(self) -> Any:
+        """The nodes of all functions of the module."""
+        bound: dict[Any, Any] = {}
+        for function in self.module.functions.values():
+            bound |= self.generated.graph_of(function.expr).bound
+        return self.generated.Graph(bound)
+
+    def node(self, expr: Any) -> Any:
+        """An expression as the generated module takes it."""
+        return self.graph.node(expr.expr)
+
+    def expr(self, node: Any) -> Any:
+        """The expression that the generated module means."""
+        return self.module.values.get(node.expr)
+
+    def record(self, call: Any, known: Callable[[Any], Any], options: Any) -> Any:
+        """The record of a call of a composite: what it inherited is on its function."""
+        return self.generated.extract(call.op.expr, None, options)
+
+    def location(self, call: Any) -> str | None:
+        """The variable that a match is bound to."""
+        return location(call)
+
+    def body(self, call: Any) -> tuple[Any, dict[Any, Any], dict[Any, Any]]:
+        """Of a call of a composite: the root of its body, the arguments by parameter, which are
+        none here, and what its ends are outside."""
+        function = call.op.expr
+        graph = self.generated.graph_of(function)
+        root = graph.node(function.body.body)
+        ends = dict(zip(map(graph.node, function.params), call.args, strict=True))
+        return root, {}, {**ends, root: call}
+
+
+def reading(generated: ModuleType, module: Module) -> Reading:
+    """How a generated module reads the expressions of a module."""
+    return Reading(generated, module)

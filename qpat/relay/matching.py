@@ -1,0 +1,120 @@
+"""Patterns on a Relay module: what qpat/relax/matching.py is on Relax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import tvm
+from tvm import relay
+
+from qpat.relay.graph import shallow_copy
+from qpat.relay.loading import present_rows
+from qpat.relay.names import location
+from qpat.relay.prepare import prepare
+from qpat.relay.quantization import analysed
+from qpat.relay.single_pass.table import merge_composite
+from qpat.relay.text import relay_text
+
+if TYPE_CHECKING:
+    from qpat.relay.partition import Partition
+
+
+def is_module(model: Any) -> bool:
+    """Whether something is a module, and not the path of a model."""
+    return isinstance(model, tvm.IRModule)
+
+
+def prepared(
+    generated: ModuleType,
+    module: Any,
+    params: Mapping[str, Any],
+    options: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> Any:
+    """A module in which the patterns of a generated module can match."""
+    found = prepare(module, params, say)
+    if not hasattr(generated, "prepare"):
+        return found
+    say("copying shared values")
+    return generated.prepare(found, **options)
+
+
+def merged(
+    generated: ModuleType, module: Any, options: Mapping[str, Any], say: Callable[[str], None]
+) -> Any:
+    """The module with composites. They are made one row after another, so a row that asks for
+    inherited parameters is given those of the module as it stands before it."""
+    say("matching")
+    made = shallow_copy(module)
+    for ask, rows in groupby(present_rows(generated, module), key=lambda entry: entry[1].inherits):
+        for segment in ([each] for each in rows) if ask else [list(rows)]:
+            known = analysed(made).of if ask else _nothing_known
+            table = generated.pattern_table(inherited=known, **options)
+            entries = [table[number] for number, _ in segment]
+            made = merge_composite(entries)(made)
+    return made
+
+
+def _nothing_known(expr: Any) -> None:
+    return None
+
+
+def annotated(generated: ModuleType, before: Any, module: Any, options: Any) -> Any:
+    """The module whose composites have their records as attributes. Raises what the generated
+    annotate() does. `before` is the module without."""
+    return generated.annotate(module, analysed(module).of, options)
+
+
+def regions(partition: Partition) -> Any:
+    """AnnotateTarget, MergeCompilerRegions and PartitionGraph of TVM, on a copy."""
+    generated = partition.generated
+    try:
+        return generated.regions(partition.module, **partition.options)
+    finally:
+        for name in getattr(generated, "OPERATOR_RULES", {}):
+            tvm.ir.Op.get(name).reset_attr(f"target.{partition.compiler}")
+
+
+def text(module: Any) -> str:
+    """A module as Relay text that parses back."""
+    return relay_text(module)
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """How a generated module reads expressions: as they are."""
+
+    generated: ModuleType
+
+    def node(self, expr: Any) -> Any:
+        """An expression as the generated module takes it."""
+        return expr
+
+    def expr(self, node: Any) -> Any:
+        """The expression that the generated module means."""
+        return node
+
+    def record(self, call: Any, known: Callable[[Any], Any], options: Any) -> Any:
+        """The record of a call of a composite."""
+        return self.generated.extract(call, known, options)
+
+    def location(self, call: Any) -> str | None:
+        """What the frontend called the result of a match."""
+        is_composite = isinstance(call.op, relay.Function)
+        return (location(call.op.body) if is_composite else None) or location(call)
+
+    def body(self, call: Any) -> tuple[Any, dict[Any, Any], dict[Any, Any]]:
+        """Of a call of a composite: the root of its body, the arguments by parameter, and what its
+        ends are outside."""
+        function = call.op
+        arguments = dict(zip(function.params, call.args, strict=True))
+        return function.body, arguments, {**arguments, function.body: call}
+
+
+def reading(generated: ModuleType, module: Any) -> Reading:
+    """How a generated module reads the expressions of a module."""
+    return Reading(generated)
