@@ -16,11 +16,20 @@ help: ## Show this list
 environment: ## Make .venv: Python 3.10, qpat, TVM 0.16, development tools
 	@scripts/environment relay
 
-demo: environment ## Compile the TFLite patterns and partition a model with them
+# Relay needs Python 3.10. Where there is none, Relax does the same job on any from 3.10 to 3.13.
+demo: ## Compile the TFLite patterns and partition a model with them
 	@mkdir -p build/demo
-	$(QPAT) compile patterns/tflite.qpat -o build/demo/tflite_patterns.py
-	$(QPAT) partition examples/ds_cnn_kws_int8.tflite --patterns patterns/tflite.qpat \
-		--json build/demo/ds_cnn_kws_int8.json --relay build/demo/ds_cnn_kws_int8.relay
+	@ir=relay qpat=$(QPAT); \
+	scripts/environment relay || { \
+		status=$$?; \
+		[ $$status -eq 2 ] || exit $$status; \
+		echo 'Going on with TVM 0.27, which has Relax in the place of Relay.' >&2; \
+		scripts/environment relax; \
+		ir=relax qpat=.environments/relax/bin/qpat; \
+	} && set -x && \
+	$$qpat compile patterns/tflite.qpat --target $$ir -o build/demo/tflite_patterns.py && \
+	$$qpat partition examples/ds_cnn_kws_int8.tflite --patterns patterns/tflite.qpat \
+		--json build/demo/ds_cnn_kws_int8.json --$$ir build/demo/ds_cnn_kws_int8.$$ir
 
 # Without a Python 3.8 the tests on TVM 0.9 are skipped, with that reason, and those on Relax without
 # one of 3.10 to 3.13; under CI that is a failure. The script has then said what is missing. Likewise
@@ -28,7 +37,7 @@ demo: environment ## Compile the TFLite patterns and partition a model with them
 test: environment ## Run all tests, also on TVM 0.9, 0.26 and 0.27 (PYTEST_ARGS='-k name' for some)
 	@scripts/environment tvm-0.16
 	@missing=; \
-	for each in tvm-0.9 relax-0.27 relax-0.26; do \
+	for each in tvm-0.9 relax relax-0.27 relax-0.26; do \
 		scripts/environment $$each || { \
 			status=$$?; \
 			if [ $$status -ne 2 ] || [ "$$CI" = true ]; then exit $$status; fi; \
@@ -40,8 +49,13 @@ test: environment ## Run all tests, also on TVM 0.9, 0.26 and 0.27 (PYTEST_ARGS=
 		missing="$$missing chromium"; \
 		echo 'Going on without it: the tests that need a browser will be skipped.' >&2; \
 	}; \
+	status=0; \
+	case " $$missing " in *' relax '*) ;; *) \
+		.environments/relax/bin/python -m pytest --numprocesses auto --maxprocesses 4 tests/relax \
+			$(PYTEST_ARGS) || status=$$?; [ $$status -ne 5 ] || status=0 ;; \
+	esac; \
 	QPAT_MISSING_ENVIRONMENTS=$$missing $(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 \
-		$(PYTEST_ARGS)
+		$(PYTEST_ARGS) && exit $$status
 
 fuzz: environment ## Random texts, trees, patterns and graphs for as long as it takes (EXAMPLES=5000)
 	QPAT_FUZZ_EXAMPLES=$(EXAMPLES) $(PYTHON) -m pytest tests/semantics/test_fuzz.py \

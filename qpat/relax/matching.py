@@ -74,15 +74,15 @@ def merged(
     made = module
     for ask, group in groupby(present_rows(generated, module), key=lambda entry: entry[1].inherits):
         for segment in ([each] for each in group) if ask else [list(group)]:
-            table = generated.patterns(_known_in(made) if ask else _nothing_known, **options)
+            known = _known_in(made, analysed(made).of) if ask else _nothing_known
+            table = generated.patterns(known, **options)
             chosen = [table[number] for number, _ in segment]
             made = shown(relax.transform.FuseOpsByPattern(chosen)(made.relax))
     return made
 
 
-def _known_in(module: Module) -> Callable[[Any], Any]:
+def _known_in(module: Module, known: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """What is known of a variable of a module, or of a constant in it."""
-    known = analysed(module).of
     return lambda expr: known(module.values[expr]) if expr in module.values else None
 
 
@@ -93,7 +93,7 @@ def _nothing_known(expr: Any) -> None:
 def annotated(generated: ModuleType, before: Module, module: Module, options: Any) -> Module:
     """The module whose composites have their records as attributes. Raises what the generated
     annotate() does. Its values have the names that they had before: the pass gives others."""
-    made = shown(generated.annotate(module.relax, None, options))
+    made = shown(generated.annotate(module.relax, _known_in(module, analysed(module).of), options))
     for new, old in paired(before, made)[0].items():
         new.variable = old.variable
     return made
@@ -134,8 +134,8 @@ class Reading:
         return self.module.values.get(node.expr)
 
     def record(self, call: Any, known: Callable[[Any], Any], options: Any) -> Any:
-        """The record of a call of a composite: what it inherited is on its function."""
-        return self.generated.extract(call.op.expr, None, options)
+        """The record of a call of a composite."""
+        return self.generated.extract(call.op.expr, _known_in(self.module, known), options)
 
     def location(self, call: Any) -> str | None:
         """The variable that a match is bound to."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from qpat.relax.view import Call, Expr, Function, Module
@@ -26,24 +27,24 @@ def paired(before: Module, after: Module) -> tuple[Calls, Calls]:
         seen: set[tuple[Expr, Call | None]] = set()
         while waiting:
             value, was, outer = waiting.pop()
-            new, holder = _entered(value, was, outer)
-            if outer is None:
-                calls.setdefault(value, was)
+            for new, holder in (entered := list(_entered(value, was, outer))):
+                if holder is None:
+                    calls.setdefault(new, was)
+            new, holder = entered[-1]
             if (new, holder) in seen:
                 continue
             seen.add((new, holder))
-            if holder is None:
-                calls.setdefault(new, was)
-            elif isinstance(was, Call):
+            if holder is not None and isinstance(was, Call):
                 taken[was] = holder
             below = zip(_operands(new), _operands(was), strict=True)
             waiting += [(*pair, holder) for pair in below]
     return calls, taken
 
 
-def _entered(new: Expr, was: Expr, holder: Call | None) -> tuple[Expr, Call | None]:
-    """What stands for a value in the module before: of a composite's call the end of its body, of a
-    parameter of one what its call is given."""
+def _entered(new: Expr, was: Expr, holder: Call | None) -> Iterator[tuple[Expr, Call | None]]:
+    """A value, and what stands for it, the last for the one in the module before: of a composite's
+    call the end of its body, of a parameter of one what its call is given."""
+    yield new, holder
     while True:
         if holder is not None and new in holder.op.params:
             new, holder = holder.args[holder.op.params.index(new)], None
@@ -51,7 +52,8 @@ def _entered(new: Expr, was: Expr, holder: Call | None) -> tuple[Expr, Call | No
             holder = new
             new = holder.op.body
         else:
-            return new, holder
+            return
+        yield new, holder
 
 
 def _is_composite(expr: Expr) -> bool:

@@ -1,4 +1,4 @@
-"""Model files to Relay modules: TFLite, ONNX, Relay text, and TVM's JSON.
+"""Model files to modules: TFLite and ONNX on both IRs; Relay text and TVM's JSON on Relay.
 
 Whatever is wrong with a file is one QpatError: QP310 it cannot be read, QP311 it is no model of the
 kind its name says, QP312 TVM's frontend cannot import it.
@@ -23,16 +23,18 @@ from qpat.relay.environment import (
     reason,
     relay_parser,
     require_package,
+    require_relay,
     require_tvm,
     unfit_package,
 )
 
 Progress = Callable[[str], None]
 
-_OTHER_TVM = (
-    "if another version of TVM imports it, write that module with tvm.ir.save_json and give qpat "
-    "the .json file"
-)
+_OTHER_TVM = {
+    "relay": "if another version of TVM imports it, write that module with tvm.ir.save_json and "
+    "give qpat the .json file",
+    "relax": "TVM with Relay may import it",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +121,7 @@ class _Frontend:
                 means = cause.means.format(*found.groups(), operator=operator or "an operator")
                 return self.refusal(path, means, cause.hint)
         means = f"{operator}: {said}" if operator else said
-        return self.refusal(path, means, _OTHER_TVM)
+        return self.refusal(path, means, _OTHER_TVM[installed_ir()])
 
     def refusal(self, path: Path, means: str, hint: str) -> QpatError:
         message = f"TVM's {self.name} frontend cannot import this model: {means}"
@@ -154,6 +156,17 @@ def _frontends() -> Any:
 _TFLITE = _Frontend(
     "TFLite",
     (
+        # Of the frontend of Relax.
+        _Cause(
+            r"quantized TFLite operators are not supported in frontend TFLite yet: (.*?)\. ",
+            "it does not support {0} in integers",
+            "TVM with Relay knows more operators; or leave those layers out of the model",
+        ),
+        _Cause(
+            r"Unsupported input datatype for operation: float32",
+            "it does not support activations of int16",
+            "convert the model with activations of int8, or use TVM with Relay",
+        ),
         _Cause(
             r"operators are not supported in frontend TFLite: (.*?)(?= The following|$)",
             "it does not know the operator {0}",
@@ -434,8 +447,7 @@ def _undefined(text: str) -> tuple[str, int, str | None]:
 
 
 def _read_json(path: Path, data: bytes, progress: Progress) -> ImportedModel:
-    import tvm
-
+    tvm = require_relay()
     text = data.decode("utf-8", "replace")
     fault = _json_fault(text)
     if fault is not None:

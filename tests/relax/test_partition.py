@@ -1,0 +1,144 @@
+"""`qpat.partition` on Relax modules, against TVM's own pass and what the modules compute."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tvm
+from tvm import relax
+
+import qpat
+from qpat.diagnostics import QpatError
+from qpat.relax.view import shown
+from qpat.relay.environment import installed_ir
+from qpat.relay.graph import post_order
+from qpat.relay.importing import import_model
+from tests.models import DATA
+from tests.relax.networks import build
+from tests.targets.bare.run_relax import computed, digest
+
+SLOTS = ("scale", "zero_point", "dtype", "shape", "input")
+NPU = Path(__file__).parent / "npu.qpat"
+MODELS = (
+    ("tflite/ds_cnn_kws_int8.tflite", "tflite"),
+    ("tflite/resnet8_cifar_int8.tflite", "tflite"),
+    ("tflite/ad_autoencoder_int8.tflite", "tflite"),
+    ("onnx/resnet_qdq_s8s8_pc.onnx", "onnx"),
+    ("onnx/resnet_qdq_u8s8.onnx", "onnx"),
+)
+
+
+def test_this_is_relax() -> None:
+    assert installed_ir() == "relax"
+
+
+@pytest.mark.parametrize(("name", "patterns"), MODELS)
+def test_composites_are_those_of_the_generated_module(name: str, patterns: str) -> None:
+    module = import_model(DATA / name).module
+    result = qpat.partition(DATA / name, patterns)
+    assert result.matches
+    plain = result.generated.partition(module, lambda expr: None)
+    wanted = result.generated.composites(plain)
+    assert Counter(each.composite for each in result.matches) == Counter(map(_composite, wanted))
+    left = list(result.matches)
+    for function in wanted:
+        record = result.generated.extract(function)
+        fits = [m for m in left if m.composite == _composite(function) and _agrees(m, record)]
+        assert fits, record
+        left.remove(fits[0])
+
+
+def _composite(function: Any) -> str:
+    return str(function.attrs["Composite"])
+
+
+def _agrees(match: Any, alone: Any) -> bool:
+    """The module alone knows nothing of what is inherited; all else is the same."""
+    return all(
+        _agree(tensor, getattr(alone, port)) for port, tensor in match.tensors.items() if tensor
+    )
+
+
+def _agree(found: Any, alone: Any) -> bool:
+    if isinstance(found, tuple):
+        return all(_agree(*pair) for pair in zip(found, alone, strict=True))
+    told = [slot for slot in SLOTS if getattr(alone, slot) is not None]
+    return all(digest(getattr(found, slot)) == digest(getattr(alone, slot)) for slot in told)
+
+
+def test_the_module_with_composites_computes_the_same() -> None:
+    result = qpat.partition(build(), NPU)
+    wanted, found = computed(build()), computed(result.module.relax)
+    assert all(np.array_equal(a, b) for a, b in zip(wanted, found, strict=True))
+
+
+def test_what_is_inherited_is_in_the_record_and_on_the_composite() -> None:
+    result = qpat.partition(build(), NPU)
+    assert [match.pattern for match in result.matches] == ["conv2d", "sigmoid", "add", "max_pool2d"]
+    assert not result.host
+    pool = result.matches[-1]
+    for port in ("x", "y"):
+        tensor = pool.tensors[port]
+        assert (tensor.scale, tensor.zero_point) == (np.float32(0.1), 3)
+    attribute = pool.call.op.attrs["qpat_record"]
+    assert attribute["tensors"]["x"]["scale"].numpy() == np.float32(0.1)
+
+
+def test_matches_have_the_names_of_the_variables_before() -> None:
+    result = qpat.partition(build(), NPU)
+    values = [value for value in post_order(result.prepared["main"].body)]
+    named = {each.span.source_name.name for each in values if each.span is not None}
+    locations = [match.location for match in result.matches]
+    assert len(set(locations)) == len(locations) and set(locations) <= named
+
+
+def test_regions_are_functions_for_the_code_generator() -> None:
+    regions = qpat.offload(build(), NPU)
+    attributes = [each.attrs for each in regions.functions.values()]
+    assert [each["Codegen"] for each in attributes if each and "Codegen" in each] == ["npu"]
+
+
+def test_the_given_module_stays_as_it_is() -> None:
+    module = build()
+    text = module.script()
+    qpat.partition(module, NPU)
+    qpat.quantization(module)
+    assert module.script() == text
+
+
+def test_parameters_are_bound() -> None:
+    module = build(weights="input")
+    weights = np.full((3, 3, 4, 8), 3, "int8")
+    bound = qpat.partition(module, NPU, params={"weights": tvm.runtime.tensor(weights)})
+    assert not bound.host and len(bound.matches) == 4
+    assert np.array_equal(bound.matches[0].tensors["w"].value, weights)
+
+
+def test_patterns_for_relay_are_refused() -> None:
+    compiled = qpat.compile_file(NPU)
+    with pytest.raises(QpatError, match="compiled for relay, and this TVM has relax"):
+        qpat.partition(build(), compiled)
+
+
+def test_relay_alone_says_so() -> None:
+    with pytest.raises(QpatError, match="has no Relay"):
+        qpat.canonicalize  # noqa: B018 - the name is looked up
+
+
+def test_a_long_chain_needs_no_recursion() -> None:
+    builder = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType((4,), "float32"))
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            value = x
+            for _ in range(3_000):
+                value = builder.emit(relax.op.nn.relu(value))
+            given = builder.emit_output(value)
+        builder.emit_func_output(given)
+    view = shown(builder.get())
+    assert len(post_order(view["main"].body)) == 3_001
+    assert len(qpat.quantization(builder.get()).tensors()) == 3_001
