@@ -160,7 +160,7 @@ def _import_failure(name: str, version: str, error: ImportError) -> QpatError:
         return failure("QP301", "this needs TVM, which is not installed", hint=RELAY_HINT)
     if absent == "tvm.relay":
         message = f"TVM {version} has no Relay: it was removed in TVM 0.20"
-        relax = "`qpat compile --target relax` writes a module for this TVM"
+        relax = "`qpat partition` works on Relax too"
         return failure("QP302", message, hint=f"{relax}; for Relay: {RELAY_HINT}")
     package = _missing_in(error)
     return _broken(error) if package is None else unfit_package(package, "TVM", error)

@@ -13,6 +13,7 @@ from qpat.relay.coverage.data import Coverage, ModelCoverage, Work
 from qpat.relay.coverage.graph import graph_of
 from qpat.relay.coverage.macs import macs, operator_calls
 from qpat.relay.partition import Partition, Progress, all_calls, partition
+from qpat.relay.why.before import before
 
 
 def coverage(
@@ -52,7 +53,8 @@ def coverage(
 
 def covered(name: str, result: Partition) -> ModelCoverage:
     """What a partition took of a model, which is called `name`, and what refused its patterns."""
-    return ModelCoverage(name, _work(result), forms_of(result), graph_of(result))
+    was = before(result)
+    return ModelCoverage(name, _work(result), forms_of(result, was), graph_of(result, was))
 
 
 def _work(result: Partition) -> Work:

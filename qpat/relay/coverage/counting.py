@@ -16,11 +16,10 @@ from qpat.relay.graph import post_order
 from qpat.relay.kinds import relay
 from qpat.relay.loading import Entry, entries
 from qpat.relay.names import operator_name
-from qpat.relay.partition import Match, Partition, used_outside, users_of
-from qpat.relay.quantization import analysed
-from qpat.relay.why.before import before
+from qpat.relay.partition import Match, Partition, used_outside
+from qpat.relay.why.before import Before
 from qpat.relay.why.fitting import fit
-from qpat.relay.why.search import place_of
+from qpat.relay.why.search import place_of, spoken_of
 from qpat.semantics import ir
 from qpat.source import Span
 from qpat.targets.relay_reading import composite_name
@@ -46,9 +45,10 @@ class _Event:
         return Refusal(self.about, self.reason, 1, int(self.on_host), file, line)
 
 
-def forms_of(partition: Partition) -> tuple[FormCoverage, ...]:
-    """What is counted of every form of every pattern, in the order of the file."""
-    counting = _Counting(partition)
+def forms_of(partition: Partition, was: Before) -> tuple[FormCoverage, ...]:
+    """What is counted of every form of every pattern, in the order of the file. `was` is what
+    before() gave for the partition."""
+    counting = _Counting(partition, was)
     forms: dict[tuple[str, str | None], list[Entry]] = {}
     for entry in counting.entries:
         forms.setdefault((entry.pattern.name, entry.row.form), []).append(entry)
@@ -56,17 +56,15 @@ def forms_of(partition: Partition) -> tuple[FormCoverage, ...]:
 
 
 class _Counting:
-    def __init__(self, partition: Partition) -> None:
+    def __init__(self, partition: Partition, was: Before) -> None:
         self.generated = partition.generated
         self.options = self.generated.Options(**partition.options)
         self.entries = entries(self.generated, partition.compiled.module)
         self.matches = {match.call: match for match in partition.matches}
-        was = before(partition)
         self.reading = was.reading
-        known = analysed(was.module).of
-        self.known = lambda node: known(self.reading.expr(node))
+        self.known = was.known
         self.known_after = partition.quantization.of
-        self.users = users_of(was.module)
+        self.users = was.users
         # Calls of the module before, by what they became or became part of, and back.
         self.holders = {old: new for new, old in was.calls.items()} | dict(was.taken)
         self.held: dict[Any, set[Any]] = {}
@@ -232,10 +230,8 @@ def _kind(expr: Any) -> str:
 
 
 def _about(entry: Entry, reason: str) -> About:
-    statements = entry.pattern.statements
-    if any(isinstance(each, ir.Where) and each.reason == reason for each in statements):
+    spoken = spoken_of(entry, reason)
+    if isinstance(spoken, ir.Where):
         return About.WHERE
-    ports = entry.pattern.ports
-    if any(reason.startswith((f"{port.name} is ", f"{port.name} has ")) for port in ports):
-        return About.TYPE
-    return About.PARAMETERS
+    is_type = spoken is not None and not reason.startswith(f"{spoken.name}: ")
+    return About.TYPE if is_type else About.PARAMETERS

@@ -14,6 +14,7 @@ from qpat.relay.kinds import relay, tvm
 from qpat.relay.names import Names, operator_name, short
 from qpat.relay.partition import Match, Partition
 from qpat.relay.report import scale_text, shape_text, tensors_of, zero_point_text
+from qpat.relay.why.before import Before
 from qpat.relay.why.reasons import Why
 from qpat.relay.why.report import nearest_text
 from qpat.relay.why.search import why
@@ -22,11 +23,11 @@ from qpat.targets.relay_reading import shape_of
 _MOST_NUMBERS = 16  # of a parameter that are shown
 
 
-def graph_of(partition: Partition) -> Graph:
+def graph_of(partition: Partition, was: Before | None = None) -> Graph:
     """The graph of a partition. Constants are not in it; tuples, and fields of them, are what they
-    are made of."""
+    are made of. `was` is what before() gave, where the caller has asked it already."""
     said: dict[Any, Match | Why] = {match.call: match for match in partition.matches}
-    said |= {each.call: each for each in why(partition)}
+    said |= {each.call: each for each in why(partition, was=was)}
     drawing = _Drawing(said)
     for variable in partition.module.get_global_vars():
         drawing.add(partition.module[variable])

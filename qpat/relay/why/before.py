@@ -6,14 +6,16 @@ of one that took what was left.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from qpat.relay.environment import installed_ir
 from qpat.relay.graph import post_order, rewrite
 from qpat.relay.kinds import relay
-from qpat.relay.partition import Partition, matching
+from qpat.relay.partition import Partition, matching, users_of
+from qpat.relay.quantization import analysed
 from qpat.semantics import ir
 from qpat.targets.relay_reading import composite_name
 
@@ -28,6 +30,17 @@ class Before:
     calls: Mapping[Any, Any]
     taken: Mapping[Any, Any]
     reading: Any
+
+    @cached_property
+    def known(self) -> Callable[[Any], Any]:
+        """What is known of the parameters of a value, as generated code reads it."""
+        known = analysed(self.module).of
+        return lambda node: known(self.reading.expr(node))
+
+    @cached_property
+    def users(self) -> Mapping[Any, Sequence[Any]]:
+        """The expressions of `module` that use each."""
+        return users_of(self.module)
 
 
 def before(partition: Partition) -> Before:

@@ -13,9 +13,8 @@ from qpat.relay.kinds import relay, tvm
 from qpat.relay.loading import Entry, entries
 from qpat.relay.names import Names, operator_name, short
 from qpat.relay.parameters import is_quantized
-from qpat.relay.partition import Partition, used_outside, users_of
-from qpat.relay.quantization import analysed
-from qpat.relay.why.before import before
+from qpat.relay.partition import Partition, used_outside
+from qpat.relay.why.before import Before, before
 from qpat.relay.why.fitting import Fit, fit
 from qpat.relay.why.reasons import Miss, Obstacle, Reason, Why
 from qpat.semantics import ir
@@ -25,16 +24,21 @@ from qpat.targets.relay_reading import composite_name
 _MOST_REASONS = 5  # of one row
 
 
-def why(partition: Partition, pattern: str | None = None, at: str | None = None) -> tuple[Why, ...]:
+def why(
+    partition: Partition,
+    pattern: str | None = None,
+    at: str | None = None,
+    was: Before | None = None,
+) -> tuple[Why, ...]:
     """Why each operator that stays on the host does, in the order of the module.
 
     `pattern` looks at one pattern only, `at` at calls of one operator or at the one whose result
-    has this name. Raises QP337 where there is no such pattern, and QP351 where there is nothing of
-    that name.
+    has this name. `was` is what before() gave, where the caller has asked it already. Raises QP337
+    where there is no such pattern, and QP351 where there is nothing of that name.
     """
     if pattern is not None:
         require_pattern(partition.compiled.module, pattern)
-    found = tuple(_Search(partition, pattern).all(at))
+    found = tuple(_Search(partition, pattern, was or before(partition)).all(at))
     if at is not None and not found:
         _report_nothing(partition, at)
     return found
@@ -52,15 +56,11 @@ def _report_nothing(partition: Partition, at: str) -> None:
 
 
 class _Search:
-    def __init__(self, partition: Partition, pattern: str | None) -> None:
+    def __init__(self, partition: Partition, pattern: str | None, was: Before) -> None:
         self.partition = partition
         self.generated = partition.generated
         self.options = self.generated.Options(**partition.options)
-        self.before = before(partition)
-        self.reading = self.before.reading
-        known = analysed(self.before.module).of
-        self.known = lambda node: known(self.reading.expr(node))
-        self.users = users_of(self.before.module)
+        self.before = was
         self.named = pattern is not None
         self.entries = entries(self.generated, partition.compiled.module)
         if pattern is not None:
@@ -96,7 +96,9 @@ class _Search:
     def _nearest(self, call: Any, candidates: Iterable[tuple[Entry, int]]) -> Miss:
         """The row that fits best: all of its structure, else most of its calls. Of those that fit
         as well as each other the first."""
-        found = [(entry, fit(entry.row, index, call, self.users)) for entry, index in candidates]
+        found = [
+            (entry, fit(entry.row, index, call, self.before.users)) for entry, index in candidates
+        ]
         entry, best = max(found, key=lambda pair: _nearness(*pair))
         reasons = list(best.reasons) or [self._refused(entry, best)]
         return Miss(entry.pattern, entry.row, best.calls, tuple(reasons[:_MOST_REASONS]))
@@ -104,11 +106,11 @@ class _Search:
     # ---- where the structure fits ----
     def _refused(self, entry: Entry, best: Fit) -> Reason:
         root = best.at[entry.row.root]
-        node = self.reading.node(root)
+        node = self.before.reading.node(root)
         if entry.pattern.operator_rule is not None:
             refused = self._rule_refusal(entry, node)
         else:
-            refused = self.generated.refusal(entry.generated, node, self.options, self.known)
+            refused = self.generated.refusal(entry.generated, node, self.options, self.before.known)
         if refused is not None:
             return Reason(Obstacle.CONDITION, str(refused), root, place_of(entry, str(refused)))
         return self._used_outside(entry, best) or self._taken(entry, best)
@@ -139,7 +141,7 @@ class _Search:
             for index, node in enumerate(row.nodes)
             if index in best.at and isinstance(node, ir.Call | ir.Tuple | ir.Field)
         }
-        seen = used_outside(inner, best.at[row.root], self.users)
+        seen = used_outside(inner, best.at[row.root], self.before.users)
         if seen is None:
             return None
         expr, user = seen
@@ -163,12 +165,23 @@ def _is_between(miss: Miss) -> bool:
 
 def place_of(entry: Entry, refused: str) -> Span:
     """The `where`, or the port, that a refusal speaks of; else the name of the pattern."""
+    spoken = spoken_of(entry, refused)
+    if isinstance(spoken, ir.Where):
+        return spoken.condition.span
+    if spoken is not None:
+        return spoken.span
+    span = entry.pattern.span
+    return span.first(len(span.text.partition("(")[0]))
+
+
+def spoken_of(entry: Entry, refused: str) -> ir.Where | ir.Port | None:
+    """The `where`, or the port, that a refusal speaks of."""
     pattern = entry.pattern
     for statement in pattern.statements:
         counts = statement.block is None or statement.block in entry.row.blocks
         if isinstance(statement, ir.Where) and counts and statement.reason == refused:
-            return statement.condition.span
+            return statement
     for port in pattern.ports:
         if refused.startswith((f"{port.name} is ", f"{port.name} has ", f"{port.name}: ")):
-            return port.span
-    return pattern.span.first(len(pattern.span.text.partition("(")[0]))
+            return port
+    return None
