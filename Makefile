@@ -3,12 +3,13 @@
 
 PYTHON := .venv/bin/python
 QPAT := .venv/bin/qpat
+RELAX := .environments/relax/bin
 PYTEST_ARGS ?=
 EXAMPLES ?= 5000
 SAMPLES ?= 100
 INPUTS ?= 256
 
-.PHONY: help environment demo test fuzz verify mutants lint types format op-table findings count benchmark clean
+.PHONY: help environment demo demo-relay demo-relax test fuzz verify mutants lint types format op-table findings count benchmark clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -18,18 +19,27 @@ environment: ## Make .venv: Python 3.10, qpat, TVM 0.16, development tools
 
 # Relay needs Python 3.10. Where there is none, Relax does the same job on any from 3.10 to 3.13.
 demo: ## Compile the TFLite patterns and partition a model with them
+	@scripts/environment relay; \
+	case $$? in \
+		0) exec $(MAKE) --no-print-directory demo-relay ;; \
+		2) echo 'Going on with TVM 0.27, which has Relax in the place of Relay.' >&2; \
+			exec $(MAKE) --no-print-directory demo-relax ;; \
+		*) exit 1 ;; \
+	esac
+
+demo-relay:
 	@mkdir -p build/demo
-	@ir=relay qpat=$(QPAT); \
-	scripts/environment relay || { \
-		status=$$?; \
-		[ $$status -eq 2 ] || exit $$status; \
-		echo 'Going on with TVM 0.27, which has Relax in the place of Relay.' >&2; \
-		scripts/environment relax; \
-		ir=relax qpat=.environments/relax/bin/qpat; \
-	} && set -x && \
-	$$qpat compile patterns/tflite.qpat --target $$ir -o build/demo/tflite_patterns.py && \
-	$$qpat partition examples/ds_cnn_kws_int8.tflite --patterns patterns/tflite.qpat \
-		--json build/demo/ds_cnn_kws_int8.json --$$ir build/demo/ds_cnn_kws_int8.$$ir
+	$(QPAT) compile patterns/tflite.qpat -o build/demo/tflite_patterns.py
+	$(QPAT) partition examples/ds_cnn_kws_int8.tflite --patterns patterns/tflite.qpat \
+		--json build/demo/ds_cnn_kws_int8.json --relay build/demo/ds_cnn_kws_int8.relay
+
+demo-relax:
+	@scripts/environment relax
+	@mkdir -p build/demo
+	$(RELAX)/qpat compile patterns/tflite.qpat --target relax --unsaid ignore \
+		-o build/demo/tflite_patterns.py
+	$(RELAX)/qpat partition examples/ds_cnn_kws_int8.tflite --patterns patterns/tflite.qpat \
+		--json build/demo/ds_cnn_kws_int8.json --relax build/demo/ds_cnn_kws_int8.relax
 
 # Without a Python 3.8 the tests on TVM 0.9 are skipped, with that reason, and those on Relax without
 # one of 3.10 to 3.13; under CI that is a failure. The script has then said what is missing. Likewise
@@ -51,7 +61,7 @@ test: environment ## Run all tests, also on TVM 0.9, 0.26 and 0.27 (PYTEST_ARGS=
 	}; \
 	status=0; \
 	case " $$missing " in *' relax '*) ;; *) \
-		.environments/relax/bin/python -m pytest --numprocesses auto --maxprocesses 4 tests/relax \
+		$(RELAX)/python -m pytest --numprocesses auto --maxprocesses 4 tests/relax \
 			$(PYTEST_ARGS) || status=$$?; [ $$status -ne 5 ] || status=0 ;; \
 	esac; \
 	QPAT_MISSING_ENVIRONMENTS=$$missing $(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 \

@@ -231,6 +231,9 @@ class TestMakeTest:
             machine.checkout / ".venv" / "bin" / "python",
             'echo "$*: missing <$QPAT_MISSING_ENVIRONMENTS>"',
         )
+        machine.add(
+            machine.checkout / ".environments" / "relax" / "bin" / "python", 'echo "on Relax: $*"'
+        )
         shutil.copy(ROOT / "scripts" / "browser", machine.checkout / "scripts")
         self.browser = machine.add(machine.bin / "chromium", "exit 0")
 
@@ -246,8 +249,9 @@ class TestMakeTest:
     def test_goes_on_and_says_so(self, machine: Machine) -> None:
         done = machine.run("make", "test")
         assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("-m pytest ")
-        assert done.stdout.strip().endswith(": missing <tvm-0.9>")
+        relax, relay = done.stdout.splitlines()
+        assert relax.startswith("on Relax: -m pytest ") and " tests/relax" in relax
+        assert relay.startswith("-m pytest ") and relay.endswith(": missing <tvm-0.9>")
         assert "no Python 3.8" in done.stderr
         assert "the tests that need tvm-0.9 will be skipped" in done.stderr
 
@@ -255,6 +259,30 @@ class TestMakeTest:
         done = machine.run("make", "test", CI="true")
         assert done.returncode != 0
         assert "pytest" not in done.stdout
+
+    def test_a_failure_on_relax_is_one(self, machine: Machine) -> None:
+        machine.add(machine.checkout / ".environments" / "relax" / "bin" / "python", "exit 1")
+        done = machine.run("make", "test")
+        assert done.returncode != 0
+        assert done.stdout.startswith("-m pytest ")
+
+
+class TestMakeDemo:
+    """`make demo` where there is no Python 3.10."""
+
+    def test_goes_to_relax_and_says_so(self, machine: Machine) -> None:
+        status = '[ "$1" != relay ] || { echo "no Python 3.10" >&2; exit 2; }'
+        script = machine.add(machine.checkout / "scripts" / "environment", status)
+        qpat = machine.checkout / ".environments" / "relax" / "bin" / "qpat"
+        machine.add(qpat, 'echo "did: $*"')
+        done = machine.run("make", "demo")
+        assert done.returncode == 0, done.stderr
+        assert "no Python 3.10" in done.stderr and "has Relax in the place of Relay" in done.stderr
+        did = [line for line in done.stdout.splitlines() if line.startswith("did: ")]
+        assert [line.split()[1] for line in did] == ["compile", "partition"]
+        assert "--target relax" in did[0] and "--relax build/demo/" in did[1]
+        machine.add(script, "exit 1")
+        assert machine.run("make", "demo").returncode != 0
 
 
 class TestBrowser:
