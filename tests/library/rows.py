@@ -80,6 +80,13 @@ ARM_COMPUTE_LIB: dict[str, Body] = {
     "concatenate": operators.plain_concatenate,
 }
 
+BODIES: dict[str, dict[str, Body]] = {
+    "cmsis-nn": CMSIS_NN,
+    "ethos-u": ETHOS_U,
+    "ethos-n": ETHOS_N,
+    "arm_compute_lib": ARM_COMPUTE_LIB,
+}
+
 # Rows of which no graph here is taken.
 NEVER = {"reshape_to_five"}
 

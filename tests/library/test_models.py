@@ -13,17 +13,10 @@ import qpat
 from qpat.relay.graph import post_order
 from qpat.relay.importing import import_model
 from qpat.relay.prepare import prepare
-from tests.library import arm_compute_lib, ethos_n
-from tests.library.verdicts import generated
+from tests.library.verdicts import TABLES, generated, hand_written
 from tests.models import DATA, IMPORTABLE
-from tests.single_pass.real_tables import HAS_ETHOSU, table
+from tests.single_pass.real_tables import HAS_ETHOSU
 
-TABLES = {
-    "cmsis-nn": ("cmsis_nn", {}),
-    "ethos-u": ("ethos_u", {}),
-    "ethos-n": ("ethos_n", {}),
-    "arm_compute_lib": ("arm_compute_lib", {"concatenation": True}),
-}
 # Floats, of which the library has nothing.
 ONLY_THEIRS = {
     ("arm_compute_lib", "onnx/opsoup_qdq_s8s8.onnx"): Counter({"arm_compute_lib.concatenate": 2}),
@@ -36,24 +29,19 @@ ONLY_OURS = {("ethos-u", "tflite/ds_cnn_kws_int16x8.tflite"): Counter({"ethos-u.
 def test_composites_of_a_model_are_those_of_the_tables(model: str) -> None:
     imported = import_model(DATA / model, None)
     module = prepare(imported.module, dict(imported.params), None)
-    for name, (stem, options) in TABLES.items():
+    for name, library in TABLES.items():
         if name == "ethos-u" and not HAS_ETHOSU:
             continue
-        patterns = generated(stem)
+        patterns = generated(library.stem)
         copied = patterns.prepare(module) if hasattr(patterns, "prepare") else module
         theirs = composites(qpat.merge_composite(hand_written(name))(module))
-        ours = composites(qpat.merge_composite(patterns.pattern_table(**options))(copied))
+        ours = composites(qpat.merge_composite(library.pattern_table())(copied))
         assert names(theirs - ours) == ONLY_THEIRS.get((name, model), Counter()), name
         assert names(ours - theirs) == ONLY_OURS.get((name, model), Counter()), name
 
 
 def names(composites: Counter[tuple[str, Any]]) -> Counter[str]:
     return Counter(name for name, _ in composites.elements())
-
-
-def hand_written(name: str) -> Any:
-    own = {"ethos-n": ethos_n.table, "arm_compute_lib": arm_compute_lib.table}
-    return own[name]() if name in own else table(name)
 
 
 def composites(module: Any) -> Counter[tuple[str, Any]]:

@@ -1,24 +1,60 @@
-"""What a table says of one graph: the first row that takes it at its root."""
+"""The tables of the library and those of TVM, and what one says of a graph: the first row that
+takes it at its root."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pytest
 import tvm
 from tvm import relay
 
 from qpat.compiler import compile_file
 from qpat.relay.environment import listening
 from qpat.relay.loading import load
+from tests.library import arm_compute_lib, ethos_n
 from tests.library.draw import Draw
 from tests.library.operators import Body
+from tests.single_pass.real_tables import HAS_ETHOSU, table
 
 PATTERNS = Path(__file__).parents[2] / "patterns"
 CRASH = "the check raises"
+
+
+@dataclass(frozen=True)
+class Library:
+    """A file of the library, and the options with which it is a table of TVM."""
+
+    stem: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def pattern_table(self) -> Any:
+        return generated(self.stem).pattern_table(**self.options)
+
+
+TABLES: Mapping[str, Library] = {
+    "cmsis-nn": Library("cmsis_nn"),
+    "ethos-u": Library("ethos_u"),
+    "ethos-n": Library("ethos_n"),
+    "arm_compute_lib": Library("arm_compute_lib", {"concatenation": True}),
+}
+
+
+def hand_written(name: str) -> Any:
+    """The rows of TVM's table, for Ethos-N with its checks written in Python. Skips a test where
+    the table is not installed."""
+    if name == "ethos-n":
+        return ethos_n.table()
+    if name == "arm_compute_lib":
+        return arm_compute_lib.table()
+    if name == "ethos-u" and not HAS_ETHOSU:
+        pytest.skip("ethos-u-vela is not installed")
+    return table(name)
 
 
 @cache
