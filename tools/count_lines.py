@@ -40,18 +40,21 @@ _ACL_ROWS = (
     *("qnn_conv_pattern", "qnn_dense_pattern", "avg_pool2d_pattern", "concatenate_pattern"),
     *("check_qnn_conv", "check_qnn_dense", "check_avg_pool2d", "check_concatenate"),
     *("qnn_conv2d", "depthwise_conv2d", "qnn_dense", "check_dilation", "avg_pool2d"),
-    *("global_avg_pool2d", "qnn_add", "is_per_channel_quantization"),
+    *("global_avg_pool2d", "qnn_add", "is_per_channel_quantization", "preprocess_module"),
+    *("max_pool2d", "global_max_pool2d"),
 )
 _ETHOS_U_ROWS = ("TensorParams", "check_*", "*Params", "*_pattern", "pattern_table")
 _DNNL_ROWS = ("make_qnn_*", "LegalizeQnnOpForDnnl", "legalize_qnn_for_dnnl")
 TABLES: Mapping[str, Table] = {
     "cmsis_nn": Table(
-        ("cmsis_nn.qpat", "cmsis_nn_tables.py"),
+        ("cmsis_nn.qpat", "cmsis_nn_tables.py", "cmsis_nn_target.py"),
         {"op/contrib/cmsisnn.py": ("pattern_table",)},
         {
             "cmsisnn/generate_constants.cc": 75,  # GenerateConv2dRequantConstants
             "cmsisnn/relay_to_tir.cc": 497,  # EmitConv2D 131, fully connected 77, pools 83, …
             "cmsisnn/fuse_pads.cc": 143,
+            "cmsisnn/compute_luts.cc": 42,
+            "cmsisnn/buffer_size.cc": 122,
         },
     ),
     "ethos_u": Table(
@@ -76,7 +79,8 @@ TABLES: Mapping[str, Table] = {
     "arm_compute_lib": Table(
         ("arm_compute_lib.qpat",),
         {"op/contrib/arm_compute_lib.py": _ACL_ROWS},
-        {"arm_compute_lib/codegen.cc": 132},  # of convolutions 31 + 56, of dense layers 45
+        # Of convolutions 31 + 56, of dense layers 45, of average pools 16, of single operators 16.
+        {"arm_compute_lib/codegen.cc": 164},
     ),
     "dnnl": Table(("dnnl.qpat", "dnnl_legalize.qpat"), {"op/contrib/dnnl.py": _DNNL_ROWS}, {}),
 }

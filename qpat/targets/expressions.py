@@ -31,6 +31,8 @@ _READS = (
     ir.Subscript,
 )
 _GIVE_TUPLES = frozenset(["dim", "pads", "axes", "along", "limits", "fixed_point"])
+# What is in the bits of what they were given, or in 32.
+_KEEP_BITS = frozenset(["f32", "flip", "lut", "reshape", "transpose", "zeros"])
 _SCALARS = frozenset([Kind.BOOL, Kind.INT, Kind.TEXT])
 _COMPARISONS = frozenset(["==", "!=", "<=", ">=", "<", ">"])
 
@@ -50,6 +52,8 @@ class Variables:
 
 def _is_narrow(node: ir.Expression) -> bool:
     """Whether a value is one of the graph, perhaps in few bits, or a tuple."""
+    if isinstance(node, ir.Function) and node.name in _KEEP_BITS:
+        return True
     if node.kind in (Kind.INT, Kind.FLOAT):
         return False
     if isinstance(node, ir.Conditional):

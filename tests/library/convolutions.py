@@ -32,6 +32,7 @@ def conv2d(draw: Draw, layout: str, relu: bool = False) -> Any:
         outputs = channels * draw.mostly([1], [2])
     inner = channels // groups
     multiplier = outputs // groups
+    draw.note("groups that are no depthwise convolution", 1 < groups != outputs)
     sides = [k * d + 4 for k, d in zip(kernel, dilation, strict=True)]
     x = draw.var([draw.mostly([1], [2]), *sides, channels], dtype)
     shape = [*kernel, inner, outputs] if layout == "HWIO" else [*kernel, channels, multiplier]
@@ -46,6 +47,8 @@ def conv2d(draw: Draw, layout: str, relu: bool = False) -> Any:
     w_zero = draw.zero(kernel_dtype, often=0.7)
     source = padded(draw, x, zero)
     if source is not x:
+        more = sum(int(each) for each in source.attrs.pad_width[3])
+        draw.note("groups that do not divide the channels", (channels + more) % groups > 0)
         _, (top, bottom), (left, right), _ = source.attrs.pad_width
         whole = np.add(padding, [int(each) for each in (top, left, bottom, right)])
         draw.note("a pad, and padding of the convolution", any(padding))
@@ -99,8 +102,19 @@ def padded(draw: Draw, x: Any, zero: Any) -> Any:
 def biased(draw: Draw, acc: Any, outputs: int, dtype: str, axis: int) -> Any:
     if draw.often(0.2):
         return acc
+    draw.note("a bias of int64", dtype == "int64")
     value = draw.random.integers(-(2**20), 2**20, outputs)
-    return relay.nn.bias_add(acc, relay.const(value.astype(dtype)), axis=axis)
+    return relay.nn.bias_add(acc, relay.const(value, dtype), axis=axis)
+
+
+def dense_of_channels(draw: Draw) -> Any:
+    """A fully connected layer whose weights have a scale for each output."""
+    draw.traits.add("a scale for each output")
+    x, scale, w_scale = draw.var([1, 4], "int8"), draw.scale(), draw.scale(3)
+    zero, w = draw.zero("int8"), draw.weights([3, 4], "int8")
+    acc = qnn.dense(x, w, zero, relay.const(np.int32(0)), scale, w_scale, 3, out_dtype="int32")
+    body = biased(draw, acc, 3, "int32", axis=1)
+    return draw.requantized(body, product(scale, w_scale), "int8", axis=1)
 
 
 def dense(draw: Draw) -> Any:
@@ -135,7 +149,10 @@ def conv2d_transpose(draw: Draw) -> Any:
     padding = [off[0] // 2, off[1] // 2, off[0] - off[0] // 2, off[1] - off[1] // 2]
     if draw.often(0.1):
         padding = [int(n) for n in draw.random.integers(0, 2, 4)]
-    scale, w_scale = draw.scale(), draw.scale()
+    several = outputs > 1 and draw.often(0.3)
+    scale, w_scale = draw.scale(), draw.scale(outputs if several else 0)
+    output_padding = draw.mostly([[0, 0]], [[1, 0]] if strides[0] > 1 else [[0, 0]])
+    draw.note("padding of the output", any(output_padding))
     groups = 1
     acc = qnn.conv2d_transpose(
         x,
@@ -149,7 +166,7 @@ def conv2d_transpose(draw: Draw) -> Any:
         strides=strides,
         padding=padding,
         dilation=draw.mostly([[1, 1]], [[2, 2]]),
-        output_padding=draw.mostly([[0, 0]], [[1, 0]] if strides[0] > 1 else [[0, 0]]),
+        output_padding=output_padding,
         groups=groups,
         data_layout="NHWC",
         kernel_layout="IOHW",

@@ -87,6 +87,14 @@ class Draw:
         return qnn.quantize(body, self.scale(), self.zero(dtype), out_dtype=dtype)
 
 
+class DrawInt16(Draw):
+    """Takes int16 wherever a body knows of it, and otherwise what is usual."""
+
+    def mostly(self, usual: Sequence[Item], seldom: Sequence[Item]) -> Item:
+        wide = [each for each in (*usual, *seldom) if each == "int16"]
+        return wide[0] if wide else self.one(usual)
+
+
 def product(first: Any, second: Any) -> Any:
     """The scale of an accumulator, as frontends write it: in float32."""
     return relay.const(np.asarray(first.data.numpy() * second.data.numpy(), "float32"))

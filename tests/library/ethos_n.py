@@ -120,13 +120,18 @@ def one_for_each_channel(root: Any) -> bool:
     return [int(number(c).size)] == channels and is_tensor(x)
 
 
+def summand_for_each_channel(root: Any) -> bool:
+    """Of a number without dimensions the requantize to the bias cannot be calculated."""
+    return one_for_each_channel(root) and number(operands(root)[1]).ndim > 0
+
+
 CHECKS: dict[str, Check] = {
     f"ethos-n.qnn_{name}": check
     for name, check in {
         "mul_to_reinterpret_quantize": factor_for_all,
         "mul_to_depthwise": one_for_each_channel,
         "add_to_reinterpret_quantize": summand_for_all,
-        "add_to_depthwise": one_for_each_channel,
+        "add_to_depthwise": summand_for_each_channel,
         "add": addition,
         "conv2d": conv2d,
         "conv2d_transpose": conv2d_transpose,

@@ -36,11 +36,19 @@ def pool_of(draw: Draw, x: Any, average: bool) -> Any:
     padding = [draw.mostly([0, 0, 1], [3, 4]) for _ in range(4)]
     padding = [min(each, most[at % 2] - 1) for at, each in enumerate(padding)]
     strides = draw.mostly([[1, 1], [2, 2], [3, 1], size], [[4, 1], [4, 4]])
+    dilation = dilation_of(draw)
     settings = {"pool_size": size, "strides": strides, "padding": padding, "layout": "NHWC"}
     if average:
         counts = draw.often(0.1)
-        return relay.nn.avg_pool2d(x, **settings, count_include_pad=counts)
-    return relay.nn.max_pool2d(x, **settings)
+        draw.note("counts what is padded", counts and any(padding))
+        return relay.nn.avg_pool2d(x, **settings, dilation=dilation, count_include_pad=counts)
+    return relay.nn.max_pool2d(x, **settings, dilation=dilation)
+
+
+def dilation_of(draw: Draw) -> list[int]:
+    dilation = draw.mostly([[1, 1]], [[2, 1], [2, 2]])
+    draw.note("a dilated pool", dilation != [1, 1])
+    return dilation
 
 
 def image(draw: Draw, dtype: str) -> Any:
@@ -61,9 +69,10 @@ def avg_pool2d(draw: Draw) -> Any:
     padding = [draw.mostly([0, 0, 1], [3, 4]) for _ in range(4)]
     padding = [min(each, size[at % 2] - 1) for at, each in enumerate(padding)]
     strides = draw.mostly([[1, 1], [2, 2], size], [[4, 4]])
-    pool = relay.nn.avg_pool2d(
-        wide, size, strides, padding=padding, layout="NHWC", count_include_pad=draw.often(0.1)
-    )
+    counts = draw.often(0.1)
+    draw.note("counts what is padded", counts and any(padding))
+    settings = {"padding": padding, "dilation": dilation_of(draw), "count_include_pad": counts}
+    pool = relay.nn.avg_pool2d(wide, size, strides, layout="NHWC", **settings)
     out = draw.mostly([dtype], ["int8", "int16"])
     draw.note("a result of another dtype", out != dtype)
     return draw.clipped(relay.cast(pool, out))
@@ -113,11 +122,29 @@ def quantized_binary(operator: str) -> Body:
         if draw.often(0.1):
             x = relay.const(np.asarray(3, dtype))
             x2 = relay.const(np.asarray(4, dtype)) if draw.often(0.4) else x2
+        sides = [shape_of(each) for each in (x, x2)]
+        whole = np.broadcast_shapes(*sides)
+        draw.note("operands of two shapes", any(each not in ((), whole) for each in sides))
         often = 0.7 if dtype == "int16" else 0.2
         slots = [each for _ in range(3) for each in (draw.scale(), draw.zero(dtype, often))]
         return draw.clipped(getattr(qnn, operator)(x, x2, *slots))
 
     return body
+
+
+def shape_of(operand: Any) -> tuple[int, ...]:
+    """Of a variable or a constant."""
+    if isinstance(operand, relay.Constant):
+        return tuple(number(operand).shape)
+    return tuple(int(each) for each in operand.type_annotation.shape)
+
+
+def number_of_int16(draw: Draw) -> Any:
+    """A tensor and a number that is beyond int8."""
+    c = relay.const(np.int16(draw.one([128, 300, -2000])))
+    x, zero = draw.var([1, draw.one([2, 5])], "int16"), relay.const(np.int32(0))
+    operator = draw.one([qnn.add, qnn.mul])
+    return operator(c, x, draw.scale(), zero, draw.scale(), zero, draw.scale(), zero)
 
 
 def with_constant(operator: str) -> Body:
@@ -154,6 +181,7 @@ def with_constant(operator: str) -> Body:
             apart = int(number(zero)) - real / float(number(scale)) - int(number(out_zero))
             same = bool(np.isclose(number(scale), number(out)))
             draw.note("a sum that changes the space", apart < -1 or not same)
+            draw.note("a number beside one channel", not flat and sides[-1] == 1)
         slots = [scale, zero, c_scale, c_zero]
         pair = (x, c, *slots) if draw.often() else (c, x, *slots[2:], *slots[:2])
         return getattr(qnn, operator)(*pair, out, out_zero)
@@ -238,7 +266,9 @@ def softmax_in_its_space(draw: Draw) -> Any:
     scale, zero = {"int8": (1 / 256, -128), "int16": (1 / 32768, 0)}.get(dtype, (1 / 256, 0))
     scale = draw.mostly([scale], [1 / 128])
     zero = draw.mostly([zero], [1])
-    real = relay.nn.softmax(draw.dequantized(x, dtype))
+    axis = draw.mostly([-1, len(x.type_annotation.shape) - 1], [0])
+    draw.note("softmax over another axis", axis == 0 and len(x.type_annotation.shape) > 1)
+    real = relay.nn.softmax(draw.dequantized(x, dtype), axis=axis)
     slots = relay.const(np.float32(scale)), relay.const(np.int32(zero))
     return qnn.quantize(real, *slots, out_dtype=draw.mostly([dtype], ["int8"]))
 
@@ -352,6 +382,11 @@ def split(draw: Draw) -> Any:
     x = draw.var([1, 6, draw.mostly([4], [65540])], draw.mostly(["int8"], ["uint8"]))
     sections = draw.one([2, 3, (1, 4)])
     return relay.split(x, sections, axis=1).astuple()
+
+
+def split_from_behind(draw: Draw) -> Any:
+    sections = draw.one([2, 3, (1, 4)])
+    return relay.split(draw.var([1, 2, 6], "int8"), sections, axis=-1).astuple()
 
 
 def requantize(draw: Draw) -> Any:

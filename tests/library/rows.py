@@ -94,6 +94,18 @@ NEVER = {"reshape_to_five"}
 # whose graphs do), what the table says, and what the library says.
 NO_BIAS = np.zeros(2, "int32")
 DIFFERENCES: dict[str, dict[str, tuple[Body, str | None, str | None]]] = {
+    "cmsis-nn": {
+        "groups that do not divide the channels": (
+            CMSIS_NN["depthwise_conv2d"],
+            "qnn_conv2d",
+            None,
+        ),
+        "operands of two shapes": (CMSIS_NN["add"], "qnn_add", None),
+        "a scale for each output": (convolutions.dense_of_channels, "qnn_fully_connected", None),
+        "counts what is padded": (CMSIS_NN["avg_pool2d"], "qnn_avg_pool2d", None),
+        "a dilated pool": (CMSIS_NN["max_pool2d"], "qnn_max_pool2d", None),
+        "softmax over another axis": (CMSIS_NN["softmax"], "qnn_softmax", None),
+    },
     "ethos-u": {
         "pads by another value than the zero point": (ETHOS_U["conv2d"], None, "qnn_conv2d"),
         "pads more than height and width": (ETHOS_U["depthwise_conv2d"], None, "depthwise_conv2d"),
@@ -109,6 +121,7 @@ DIFFERENCES: dict[str, dict[str, tuple[Body, str | None, str | None]]] = {
         "constants that are no hard swish": (ETHOS_U["hard_swish"], "hard_swish", None),
         "a resize that changes the space": (ETHOS_U["resize2d"], "resize2d", None),
         "a concatenation that changes the space": (ETHOS_U["concatenate"], "concat", None),
+        "a dilated pool": (ETHOS_U["max_pool2d"], "maxpool2d", None),
         "a negative axis": (ETHOS_U["mean"], None, "mean"),
         "width alone, limited like height": (operators.mean_over_width, None, "mean"),
     },
@@ -119,7 +132,7 @@ DIFFERENCES: dict[str, dict[str, tuple[Body, str | None, str | None]]] = {
         "a sum that changes the space": (
             ETHOS_N["add"],
             "qnn_add_to_reinterpret_quantize",
-            "qnn_add_to_depthwise",
+            None,
         ),
         "a product that moves the zero point": (
             operators.product_that_moves,
@@ -132,5 +145,19 @@ DIFFERENCES: dict[str, dict[str, tuple[Body, str | None, str | None]]] = {
             "qnn_conv2d",
         ),
         "a result of another dtype": (ETHOS_N["leaky_relu"], "qnn_leaky_relu", None),
+        "groups that are no depthwise convolution": (
+            ETHOS_N["depthwise_conv2d"],
+            "qnn_conv2d",
+            "qnn_requantize",
+        ),
+        "a bias of int64": (ETHOS_N["conv2d"], "qnn_conv2d", None),
+        "a number beside one channel": (ETHOS_N["add"], None, "qnn_add_to_depthwise"),
+        "padding of the output": (
+            ETHOS_N["conv2d_transpose"],
+            "qnn_conv2d_transpose",
+            "qnn_requantize",
+        ),
+        "counts what is padded": (ETHOS_N["avg_pool2d"], "qnn_avg_pool2d", None),
+        "a dilated pool": (ETHOS_N["avg_pool2d"], "qnn_avg_pool2d", None),
     },
 }

@@ -88,11 +88,13 @@ def verdict(rows: Any, root: Any) -> str | None:
     return None
 
 
-def cases(body: Body, count: int, first: int = 0) -> Iterator[tuple[int, Any, frozenset[str]]]:
+def cases(
+    body: Body, count: int, first: int = 0, kind: type[Draw] = Draw
+) -> Iterator[tuple[int, Any, frozenset[str]]]:
     """So many graphs that have types: the seed, the root, and in what the tables may differ."""
     found, seed = 0, first
     while found < count:
-        draw = Draw(seed)
+        draw = kind(seed)
         root = typed(body(draw))
         if root is not None:
             yield seed, root, frozenset(draw.traits)

@@ -41,6 +41,14 @@ pattern conv2d(x: int8 | uint8, w: int8, bias: int32) -> y: int8 | uint8 {
   param weights = transpose(w.value, "HWIO", "OHWI")
   param activation = y.range
 }
+pattern dense(x: int8, w: int8) -> y: int32 {
+  y = qnn.dense(x, const w, ..)
+  param reshaped   = reshape(w.value, [size(w)]) - w.zero_point
+  param transposed = transpose(w.value, "OI", "IO") * 2
+  param flipped    = -flip(w.value, "O", "OI")
+  param zeros      = zeros([2]) + 2 ** 31
+  param single     = f32(x.scale) * f32(w.scale)
+}
 pattern requantize(x: int32) -> y: int8 {
   y = qnn.requantize(x, ..)
   param multiplier, shift = fixed_point(x.scale / y.scale)
@@ -280,6 +288,23 @@ def interpolated(table: Any) -> Any:
     base = table.astype(np.int64)
     delta = (base[index + 1] - base[index]) * offset
     return (base[index] + ((delta + 64) >> 7)).astype(np.int16)
+
+
+def test_arrays_in_another_order_are_calculated_with_in_full() -> None:
+    """Not in the eight bits of the constant, nor in float32."""
+    value = np.array([[127, -128], [100, 3]], "int8")
+    slots = [relay.const(each) for each in (np.int32(0), np.int32(-100))]
+    scales = np.float32(0.3), np.float32(0.7)
+    x = relay.var("x", shape=(1, 2), dtype="int8")
+    constants = [relay.const(each) for each in scales]
+    body = qnn.dense(x, relay.const(value), *slots, *constants, 2, out_dtype="int32")
+    record = record_of(body)
+    wide = value.astype("int64")
+    np.testing.assert_array_equal(record.reshaped, wide.reshape(-1) + 100)
+    np.testing.assert_array_equal(record.transposed, wide.T * 2)
+    np.testing.assert_array_equal(record.flipped, -wide[::-1])
+    np.testing.assert_array_equal(record.zeros, [2**31, 2**31])
+    assert record.single == float(scales[0]) * float(scales[1])
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int16"])

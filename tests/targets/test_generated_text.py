@@ -151,7 +151,7 @@ def test_it_is_typed_strictly(tmp_path: Path) -> None:
     config.write_text(
         "[mypy]\nstrict = true\npython_version = 3.10\n"
         "[mypy-tvm.*]\nignore_missing_imports = true\nfollow_imports = skip\n"
-        "[mypy-cmsis_nn_tables]\nignore_missing_imports = true\n",
+        "[mypy-cmsis_nn_tables,cmsis_nn_target]\nignore_missing_imports = true\n",
         encoding="utf-8",
     )
     paths = sorted(str(path) for path in tmp_path.glob("generated_*.py"))
