@@ -71,7 +71,7 @@ fuzz: environment ## Random texts, trees, patterns and graphs for as long as it 
 	QPAT_FUZZ_EXAMPLES=$(EXAMPLES) $(PYTHON) -m pytest tests/semantics/test_fuzz.py \
 		tests/semantics/test_fuzz_trees.py tests/targets/test_against_tvm_matcher.py \
 		tests/relay/test_quantization_random.py tests/relay/test_quantization_per_channel.py \
-		tests/single_pass/test_random.py tests/library/test_verdicts.py \
+		tests/single_pass/test_random.py tests/library/test_verdicts.py tests/library/test_parameters.py \
 		tests/why/test_why.py tests/library/test_examples.py tests/diagnostics/test_fault_injection.py \
 		tests/verify/test_library.py tests/verify/test_mutations.py tests/examples/test_numpy_codegen.py
 
