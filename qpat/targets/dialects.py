@@ -23,17 +23,16 @@ _MATCHED_BY_TVM = (str, bool, int, float)
 @dataclass(frozen=True, eq=False)
 class Dialect:
     """One target. `functions` are those of TVM's pattern language; `constant` and `any_tuple` the
-    patterns of a constant and of a tuple of any length; `captures` whether a pattern function gives
-    the patterns of its names too. `operator` gives an operator's own name, `values` how many
-    arguments stand behind its tensors, `attribute` how a pattern asks for an attribute's value,
-    None where it cannot; `has_attribute` says whether its calls have one at all."""
+    patterns of a constant and of a tuple of any length. `operator` gives an operator's own
+    name, `values` how many arguments stand behind its tensors, `attribute` how a pattern asks for
+    an attribute's value, None where it cannot; `has_attribute` says whether its calls have one at
+    all."""
 
     name: str
     title: str
     functions: tuple[str, ...]
     constant: str
     any_tuple: str
-    captures: bool
     operator: Callable[[str], str]
     values: Callable[[str], int]
     attribute: Callable[[str, str, Any], tuple[str, str] | None]
@@ -56,7 +55,6 @@ RELAY = Dialect(
     functions=("is_constant", "is_op", "is_tuple", "is_tuple_get_item", "is_var", "wildcard"),
     constant="is_constant()",
     any_tuple="is_tuple(None)",
-    captures=False,
     operator=lambda name: name,
     values=lambda name: 0,
     attribute=_relay_attribute,
@@ -98,7 +96,6 @@ RELAX = Dialect(
     functions=("is_const", "is_op", "is_tuple", "is_tuple_get_item", "wildcard"),
     constant="is_const()",
     any_tuple="wildcard()",
-    captures=True,
     operator=_relax_name,
     values=_relax_values,
     attribute=_relax_attribute,

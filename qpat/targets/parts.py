@@ -19,6 +19,7 @@ TYPING = [
     "Dict",
     "FrozenSet",
     "Iterable",
+    "Iterator",
     "List",
     "NamedTuple",
     "Optional",
@@ -89,7 +90,7 @@ def rows_text(module: ir.Module, writers: Sequence[PatternWriter]) -> str:
     rules: dict[str, list[str]] = {}
     for pattern, writer in zip(module.patterns, writers, strict=True):
         for row, functions in zip(pattern.rows, writer.rows, strict=True):
-            operators = ", ".join(string(name) for name in row.operators)
+            operators = ", ".join(string(writer.dialect.operator(name)) for name in row.operators)
             comma = "," if len(row.operators) == 1 else ""
             items = [
                 string(pattern.composite or writer.pattern.name),

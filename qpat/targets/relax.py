@@ -29,9 +29,9 @@ _SHARED = ("slots", "support", "conditions", "derived")
 _OWN = ("graph", "interface", "preparation", "offload")
 # What the fixed parts import, and what the generated parts name.
 _TAKEN = (
-    "dataclass fields_of_class count warnings math np tvm relax each given match meaning captures "
-    "FusionPattern has_leaking_intermediate_variables COMPILER ROWS Options OPERANDS ARGUMENTS "
-    "RENAMED FIXED " + " ".join([*TYPING, *RELAX.functions])
+    "dataclass fields_of_class cache count warnings math np tvm relax each given "
+    "match meaning FusionPattern COMPILER ROWS Options OPERANDS ARGUMENTS RENAMED FIXED "
+    + " ".join([*TYPING, *RELAX.functions])
 ).split()
 
 
@@ -130,13 +130,13 @@ Needs TVM with Relax (0.26 or 0.27) and NumPy, and runs on Python 3.10 or later.
 from __future__ import annotations
 
 {standard_imports(body)}from dataclasses import dataclass, fields as fields_of_class
+from functools import cache
 from itertools import count
 from typing import {typing_imports(body)}
 
 import numpy as np
 import tvm
 from tvm import relax
-from tvm.relax.backend.utils import has_leaking_intermediate_variables
 from tvm.relax.dpl import {", ".join(functions_used(lines, RELAX))}
 from tvm.relax.transform import FusionPattern
 {extern_imports(module)}

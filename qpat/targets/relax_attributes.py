@@ -10,12 +10,25 @@ from typing import Any
 import numpy as np
 import tvm
 
+from qpat.targets.relax_graph import (
+    CallNode,
+    FieldNode,
+    TupleNode,
+    VariableNode,
+    bindings_of,
+    parts_of,
+)
 from qpat.targets.relax_interface import ROWS, Options, extracted
-from qpat.targets.relax_reading import composite_name
-from qpat.targets.relay_attributes import RECORD, Unheld, record_attribute
-from qpat.targets.relay_support import Parameters, Real, Tensor
+from qpat.targets.relax_preparation import of_functions
+from qpat.targets.relax_reading import composite_name, contents, operands_of
+from qpat.targets.relay_attributes import RECORD, Unheld, held_attribute, tensor_parts
+from qpat.targets.relay_support import Match, Parameters, Real, Tensor
 
 # ---- attributes: the same in every module qpat writes --------------------------------
+
+# What the address of a tensor's numbers is a multiple of, in bytes (kAllocAlignment in
+# include/tvm/runtime/device_api.h).
+ALIGNMENT = 64
 
 
 def annotate(
@@ -29,50 +42,78 @@ def annotate(
     `inherited` and `options` are as for extract(). Raises ValueError as extract() does, and Unheld,
     which is one, where a parameter is of a type that no attribute can have.
     """
+
+    def read(variable: Any, function: Any) -> tuple[Match, Any, dict[Any, int]]:
+        return *extracted(function, inherited, options), {}
+
+    return with_records(module, read)
+
+
+def with_records(module: Any, read: Callable[[Any, Any], tuple[Match, Any, dict[Any, int]]]) -> Any:
+    """A module whose composites carry what is read of them: a match, its record, and which
+    parameter of the composite a node is where the record does not say."""
     names = {row.composite for row in ROWS}
-    made = tvm.IRModule(dict(module.functions.items()), attrs=module.attrs)
-    for variable, function in module.functions.items():
+    made = dict(module.functions.items())
+    for variable, function in made.items():
         name = composite_name(function)
-        if name not in names:
+        if name in names:
+            match, record, inputs = read(variable, function)
+            held = held_attribute(name, match, record, inputs)
+            made[variable] = function.with_attr(RECORD, held)
+    return of_functions(made, module)
+
+
+def inputs_of(root: Any, function: Any) -> dict[Any, int]:
+    """Which parameter of a composite each node is that its match has from outside. `root` is the
+    match in the module, which the composite's body is a copy of."""
+    indices = {each.__chandle__(): index for index, each in enumerate(function.params[:])}
+    if len(indices) == 1:
+        return {each: 0 for each in root.graph.nodes.values() if isinstance(each, VariableNode)}
+    bound = {variable.__chandle__(): value for variable, value in bindings_of(function)}
+    found: dict[Any, int] = {}
+    seen: set[Any] = set()
+    waiting = [(root, function.body.body)]
+    while waiting:
+        node, expr = waiting.pop()
+        if node in seen:
             continue
-        match, record = extracted(function, inherited, options)
-        try:
-            attribute_value = record_attribute(match, record, function)
-        except Unheld as error:
-            said = f"the record of `{name}` has no place in an attribute: {error}"
-            raise Unheld(said) from None
-        made.update_func(variable, function.with_attr(RECORD, attribute_value))
-    return made
+        seen.add(node)
+        handle = expr.__chandle__()
+        if handle in indices:
+            found[node] = indices[handle]
+        elif isinstance(node, (CallNode, TupleNode, FieldNode)):
+            waiting += zip(operands_of(node), parts_of(bound.get(handle, expr)), strict=False)
+    return found
 
 
-def tensor_attribute(tensor: Tensor, expr: Any, function: Any) -> dict[str, Any]:
+def tensor_attribute(tensor: Tensor, expr: Any, inputs: dict[Any, int]) -> dict[str, Any]:
     """One tensor. A constant is there itself: attributes share it with the composite's body."""
-    shape = [-1 if size is None else size for size in tensor.shape]
-    made: dict[str, Any] = {"dtype": tensor.dtype, "shape": encoded(shape)}
-    if tensor.scale is not None:
-        made["scale"] = array(np.asarray(tensor.scale, "float32"))
-    if tensor.zero_point is not None:
-        made["zero_point"] = array(np.asarray(tensor.zero_point))
-    for name in ("axis", "layout", "range", "input"):
-        if getattr(tensor, name) is not None:
-            made[name] = encoded(getattr(tensor, name))
+    made = tensor_parts(tensor)
+    if expr in inputs:
+        made["input"] = encoded(inputs[expr])
     if tensor.value is not None:
-        data = getattr(expr.expr, "data", None)  # `value` since TVM 0.27
-        made["value"] = expr.expr.value if data is None else data
+        made["value"] = contents(expr)
     return made
 
 
 def array(value: Any) -> Any:
-    return tvm.runtime.tensor(np.ascontiguousarray(value).reshape(value.shape))
+    """An array as a tensor of its own. It lies where TVM wants it, which copies slowly itself."""
+    found = np.empty(value.nbytes + ALIGNMENT, "uint8")
+    start = -found.ctypes.data % ALIGNMENT
+    found = found[start : start + value.nbytes].view(value.dtype).reshape(value.shape)
+    found[...] = value
+    return tvm.runtime.from_dlpack(found)
 
 
 def encoded(value: Any) -> Any:
     """A plain value as an attribute can have it. An array is a tensor."""
+    if type(value) in (str, float, bool) or value is None:
+        return value
     if isinstance(value, (np.ndarray, np.generic)) and np.ndim(value) == 0:
         return encoded(value.item())
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
         return array(value)
-    if isinstance(value, (bool, float, str)) or value is None:
+    if isinstance(value, (bool, float, str)):
         return value
     if isinstance(value, int) and -(2**63) <= value < 2**63:
         return value

@@ -8,7 +8,7 @@ for the other files whose names begin with `relax_` and that have rulers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import tvm
@@ -22,13 +22,27 @@ OPERANDS: dict[str, int] = {}
 CONSTANT = getattr(relax, "Constant", None) or tvm.ir.GenericConst
 
 
+# The names of operators by identity: an operator is there as long as TVM is.
+NAMES: dict[int, str] = {}
+
+
+def operator_of(expr: Any) -> str:
+    """The name of the operator that an expression calls; empty for anything else."""
+    operator = expr.op if isinstance(expr, relax.Call) else None
+    if not isinstance(operator, tvm.ir.Op):
+        return ""
+    handle = operator.__chandle__()
+    if handle not in NAMES:
+        NAMES[handle] = str(operator.name)
+    return NAMES[handle]
+
+
 class Node:
     """An expression of a function; variables are looked through to what they are bound to."""
 
     def __init__(self, expr: Any, graph: Graph) -> None:
         self.expr = expr
         self.graph = graph
-        self.operands: list[Any] | None = None  # of a call, once they are asked for
 
     @property
     def checked_type(self) -> Any:
@@ -49,6 +63,12 @@ class VariableNode(Node):
 class CallNode(Node):
     """A call. `args` are its tensors; the values behind them are read as attributes."""
 
+    def __init__(self, expr: Any, graph: Graph) -> None:
+        super().__init__(expr, graph)
+        self.operator = operator_of(expr)
+        self.operands: list[Any] | None = None  # once they are asked for
+        self.known: dict[str, Any] = {}  # attributes that have been read
+
     @property
     def op(self) -> Any:
         return self.expr.op
@@ -60,9 +80,8 @@ class CallNode(Node):
     @property
     def args(self) -> list[Any]:
         if self.operands is None:
-            exprs = list(self.expr.args)
-            name = self.op.name if isinstance(self.op, tvm.ir.Op) else ""
-            tensors = exprs[: OPERANDS.get(name, len(exprs))]
+            exprs = self.expr.args[:]
+            tensors = exprs[: OPERANDS.get(self.operator, len(exprs))]
             self.operands = [self.graph.node(each) for each in tensors]
         return self.operands
 
@@ -70,7 +89,7 @@ class CallNode(Node):
 class TupleNode(Node):
     @property
     def fields(self) -> list[Any]:
-        return [self.graph.node(each) for each in self.expr.fields]
+        return [self.graph.node(each) for each in self.expr.fields[:]]
 
 
 class FieldNode(Node):
@@ -83,7 +102,7 @@ class FieldNode(Node):
         return self.graph.node(self.expr.tuple_value)
 
 
-NODES: tuple[tuple[Any, Callable[[Any, Any], Node]], ...] = (
+NODES: tuple[tuple[Any, type[Node]], ...] = (
     (relax.Call, CallNode),
     (CONSTANT, ConstantNode),
     (relax.Var, VariableNode),
@@ -92,29 +111,57 @@ NODES: tuple[tuple[Any, Callable[[Any, Any], Node]], ...] = (
 )
 
 
-class Graph:
-    """The nodes of a function, each there once. `bound` is what each variable is bound to."""
+@cache
+def kind_of(type_: Any) -> type[Node]:
+    """What the expressions of a class of TVM's are nodes of."""
+    return next((kind for each, kind in NODES if issubclass(type_, each)), Node)
 
-    def __init__(self, bound: dict[Any, Any]) -> None:
-        self.bound = bound
-        self.variables = {value: variable for variable, value in bound.items()}
-        self.nodes: dict[Any, Node] = {}
+
+class Graph:
+    """The nodes of a function, each there once. `bindings` are its variables with the values that
+    they are bound to. Expressions are told apart by their identity: TVM compares them slowly."""
+
+    def __init__(self, bindings: list[tuple[Any, Any]]) -> None:
+        self.bindings = bindings
+        self.bound = {variable.__chandle__(): value for variable, value in bindings}
+        self.nodes: dict[int, Node] = {}
 
     def node(self, expr: Any) -> Node:
-        while isinstance(expr, relax.Var) and expr in self.bound:
-            expr = self.bound[expr]
-        found = self.nodes.get(expr)
+        handle = expr.__chandle__()
+        while handle in self.bound:
+            expr = self.bound[handle]
+            handle = expr.__chandle__()
+        found = self.nodes.get(handle)
         if found is None:
-            kind = next((kind for type_, kind in NODES if isinstance(expr, type_)), Node)
-            found = self.nodes[expr] = kind(expr, self)
+            type_: Any = type(expr)
+            found = self.nodes[handle] = kind_of(type_)(expr, self)
         return found
+
+    def variable(self, node: Node) -> Any:
+        """The variable that is bound to the expression of a node; that itself where none is."""
+        return next((v for v, value in self.bindings if value.same_as(node.expr)), node.expr)
+
+
+def bindings_of(function: Any) -> list[tuple[Any, Any]]:
+    """The variables that a function binds, each with its value, in order."""
+    blocks = function.body.blocks[:] if isinstance(function.body, relax.SeqExpr) else ()
+    found = [each for block in blocks for each in block.bindings[:]]
+    return [(each.var, each.value) for each in found if hasattr(each, "value")]
+
+
+def parts_of(value: Any) -> list[Any]:
+    """What a value is made of: the arguments of a call, the fields of a tuple, the tuple that a
+    field is taken of."""
+    if isinstance(value, relax.Call):
+        return list(value.args[:])
+    if isinstance(value, relax.Tuple):
+        return list(value.fields[:])
+    return [value.tuple_value] if isinstance(value, relax.TupleGetItem) else []
 
 
 def graph_of(function: Any) -> Graph:
     """The graph of a function: of all its bindings."""
-    blocks = function.body.blocks if isinstance(function.body, relax.SeqExpr) else ()
-    bindings = [each for block in blocks for each in block.bindings]
-    return Graph({each.var: each.value for each in bindings if hasattr(each, "value")})
+    return Graph(bindings_of(function))
 
 
 # ---- end of graph ------------------------------------------------------------------------

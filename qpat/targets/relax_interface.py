@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tvm
 from tvm import relax
-from tvm.relax.backend.utils import has_leaking_intermediate_variables
 from tvm.relax.transform import FusionPattern
 
-from qpat.targets.relax_graph import Graph, graph_of
+from qpat.targets.relax_graph import Graph, bindings_of, graph_of
 from qpat.targets.relax_reading import composite_name
 from qpat.targets.relay_reading import Mismatch, Refused
 from qpat.targets.relay_slots import scalar_or_vector
@@ -27,7 +27,7 @@ Options = Target
 
 # Attributes of composites: what tells them apart, and what the module around them said.
 NUMBER, INHERITED = "qpat_match", "qpat_inherited"
-# The name under which a match captures its root, beside the names of its values.
+# The name under which a match captures its root.
 ROOT = "qpat_root"
 
 
@@ -40,35 +40,56 @@ def patterns(
     ask; without it they refuse. What it says is kept with the composite. The other arguments are
     those of Options. Give the module to prepare() first, and leave `bind_constants` as it is.
     """
-    chosen, numbers = Options(**options), count()
+    return fusion_patterns(ROWS, inherited, Options(**options))
+
+
+class Taken(NamedTuple):
+    """A match that a check has accepted: its root, its names, what its values inherit as an
+    attribute has it, and its record where that is wanted and does not ask for the composite."""
+
+    root: Any
+    match: Match
+    told: dict[str, Any]
+    record: Any
+
+
+def fusion_patterns(
+    rows: Iterable[Row],
+    inherited: Callable[[Any], Parameters | None] | None,
+    options: Options,
+    taken: dict[int, Taken] | None = None,
+) -> list[Any]:
+    """The patterns of some rows. `taken` is told each match by its number, with its record."""
     asking = sorted({row.composite for row in ROWS if row.inherits})
     if asking and inherited is None:
         message = f"{', '.join(asking)}: refused where parameters are inherited; give `inherited`"
-        warnings.warn(message, stacklevel=2)
-    found = []
-    for row in ROWS:
-        root, captures = row.pattern()
-        learnt: dict[Any, Any] = {}
-        check, attributes = accepts(row, chosen, inherited, learnt), attributes_of(numbers, learnt)
-        named = {**captures, ROOT: root}
-        found.append(FusionPattern(row.composite, root, named, check, attributes))
+        warnings.warn(message, stacklevel=3)
+    numbers, found = count(), []
+    for row in rows:
+        pattern, accepted = pattern_of(row), dict[int, Taken]()
+        check = accepts(row, options, inherited, accepted, taken is not None)
+        attributes = attributes_of(numbers, accepted, taken)
+        found.append(FusionPattern(row.composite, pattern, {ROOT: pattern}, check, attributes))
     return found
 
 
+@cache
+def pattern_of(row: Row) -> Any:
+    """The pattern of a row, made once."""
+    return row.pattern()
+
+
 def accepts(
-    row: Row, options: Any, inherited: Any, learnt: dict[Any, Any]
+    row: Row, options: Any, inherited: Any, accepted: dict[int, Taken], recording: bool = False
 ) -> Callable[[Any], bool]:
-    """The check of a row as FuseOpsByPattern calls it. `learnt` is told, for the root of a match,
-    what it inherits.
+    """The check of a row as FuseOpsByPattern calls it. `accepted` is told each match by the
+    identity of its root; with `recording` its record is made, too.
 
     TVM fuses values that others use too: such a composite has several outputs, or lacks a part of
     the pattern. Those are refused here.
     """
 
-    def check(context: Any) -> bool:
-        if has_leaking_intermediate_variables(context):
-            return False
-        graph = Graph(dict(context.matched_bindings.items()))
+    def attempt(root: Any, recording: bool) -> Taken:
         asked: dict[Any, Any] = {}
 
         def ask(node: Any) -> Any:
@@ -77,21 +98,50 @@ def accepts(
 
         def setup(match: Match) -> None:
             match.options = options
+            match.recording = recording
             match.inherited = ask if inherited is not None else match.inherited
 
-        try:
-            match = tried(row, graph.node(context.matched_expr), {}, setup)[0]
-        except Refused:
+        match, record = tried(row, root, {}, setup)
+        is_whole = recording and not match.is_told
+        return Taken(root, match, heard(match, asked), record if is_whole else None)
+
+    def check(context: Any) -> bool:
+        bindings = list(context.matched_bindings.items())
+        if is_leaking(context, bindings):
             return False
-        learnt[context.matched_expr] = heard(match, asked)
-        return True
+        root = Graph(bindings).node(context.matched_expr)
+        # What only a record wants is no reason to refuse: whoever reads it is told.
+        for is_recording in (True, False) if recording else (False,):
+            try:
+                accepted[root.expr.__chandle__()] = attempt(root, is_recording)
+                return True
+            except Mismatch:
+                return False
+            except Refused:
+                continue
+        return False
 
     return check
 
 
+def is_leaking(context: Any, bindings: list[tuple[Any, Any]]) -> bool:
+    """Whether a value inside of a match, but for its root, has a user outside."""
+    root, usages = context.matched_expr, context.var_usages
+    inside = {variable.__chandle__() for variable, _ in bindings}
+    for variable, value in bindings:
+        if value.same_as(root):
+            continue
+        # Others than dataflow variables may be used outside of the block.
+        if not isinstance(variable, relax.DataflowVar):
+            return True
+        if any(user.__chandle__() not in inside for user in usages[variable][:]):
+            return True
+    return False
+
+
 def of_variables(inherited: Any) -> Any:
     """What asks `inherited` for a variable, given a node."""
-    return lambda node: inherited(node.graph.variables.get(node.expr, node.expr))
+    return lambda node: inherited(node.graph.variable(node))
 
 
 def heard(match: Match, asked: dict[Any, Any]) -> dict[str, Any]:
@@ -111,13 +161,17 @@ def parameters_told(said: Parameters) -> list[Any]:
     return [*told, said.axis]
 
 
-def attributes_of(numbers: Any, learnt: dict[Any, Any]) -> Callable[[Any], dict[str, Any]]:
+def attributes_of(
+    numbers: Iterator[int], accepted: dict[int, Taken], taken: dict[int, Taken] | None
+) -> Callable[[Any], dict[str, Any]]:
     """The attributes of a composite. Each has a number: composites that differ in the contents of
     their constants only have one hash, and TVM would compare each with all others."""
 
     def attributes(captured: Any) -> dict[str, Any]:
-        told = learnt.get(captured[ROOT])
-        return {NUMBER: next(numbers), **({INHERITED: told} if told else {})}
+        number, found = next(numbers), accepted.pop(captured[ROOT].__chandle__())
+        if taken is not None:
+            taken[number] = found
+        return {NUMBER: number, **({INHERITED: found.told} if found.told else {})}
 
     return attributes
 
@@ -192,7 +246,7 @@ def composites(module: Any) -> list[Any]:
     names, found = {row.composite for row in ROWS}, []
     for function in module.functions.values():
         is_outer = isinstance(function, relax.Function) and composite_name(function) is None
-        for value in graph_of(function).bound.values() if is_outer else ():
+        for _, value in bindings_of(function) if is_outer else ():
             callee = value.op if isinstance(value, relax.Call) else value
             callee = module[callee] if isinstance(callee, tvm.ir.GlobalVar) else callee
             if composite_name(callee) in names:

@@ -7,10 +7,17 @@ from typing import Any
 
 from tvm import relax
 
-from qpat.targets.relax_attributes import annotate
-from qpat.targets.relax_interface import Options, patterns
-from qpat.targets.relax_preparation import prepare
-from qpat.targets.relay_support import Parameters
+from qpat.targets.relax_attributes import inputs_of, with_records
+from qpat.targets.relax_interface import (
+    NUMBER,
+    ROWS,
+    Options,
+    Taken,
+    extracted,
+    fusion_patterns,
+)
+from qpat.targets.relax_preparation import prepared
+from qpat.targets.relay_support import Match, Parameters
 
 # ---- offload: the same in every module qpat writes ----------------------------------
 
@@ -21,12 +28,26 @@ def partition(
     **options: Any,
 ) -> Any:
     """A module in which every match is a composite function with its record as an attribute:
-    prepare(), FuseOpsByPattern and annotate().
+    what prepare(), FuseOpsByPattern and annotate() give.
 
     `inherited` and the other arguments are as for patterns(). The given module is not changed.
     """
-    fusion = relax.transform.FuseOpsByPattern(patterns(inherited, **options))
-    return annotate(fusion(prepare(module)), inherited, Options(**options))
+    chosen = Options(**options)
+    made, operators = prepared(module)
+    rows = [row for row in ROWS if operators.issuperset(row.operators)]
+    taken: dict[int, Taken] = {}
+    fusion = relax.transform.FuseOpsByPattern(fusion_patterns(rows, inherited, chosen, taken))
+    # Composites of an earlier time have numbers of their own.
+    earlier = {variable.name_hint for variable in made.get_global_vars()}
+
+    def read(variable: Any, function: Any) -> tuple[Match, Any, dict[Any, int]]:
+        is_new = variable.name_hint not in earlier
+        found = taken[int(function.attrs[NUMBER])] if is_new else None
+        if found is None or found.record is None:
+            return *extracted(function, None, chosen), {}
+        return found.match, found.record, inputs_of(found.root, function)
+
+    return with_records(fusion(made), read)
 
 
 def offload(

@@ -8,9 +8,11 @@ from typing import Any
 import tvm
 from tvm import relax
 
-from qpat.targets.relax_graph import CONSTANT, graph_of
+from qpat.targets.relax_graph import CONSTANT, bindings_of, operator_of, parts_of
 
 # ---- preparation: the same in every module qpat writes ------------------------------
+
+DEQUANTIZE = "relax.dequantize"
 
 
 def prepare(module: Any) -> Any:
@@ -20,25 +22,46 @@ def prepare(module: Any) -> Any:
     each region of real operators has a dequantize of its own. The given module is not changed.
     Warns where a pass has already folded the quantization of weights away, or lowered it.
     """
-    for reason in lost_quantization(module):
-        warnings.warn(reason, stacklevel=2)
-    tidy = [relax.transform.CanonicalizeBindings(), relax.transform.DeadCodeElimination()]
-    start = [relax.transform.Normalize(), relax.transform.ConvertToDataflow()]
-    made = tvm.transform.Sequential([*start, *tidy])(module)
-    for variable, function in made.functions.items():
-        if isinstance(function, relax.Function) and not is_composite(function):
-            made.update_func(variable, Regions(function).rebuilt())
-    return tvm.transform.Sequential([relax.transform.Normalize(), *tidy])(made)
+    return prepared(module)[0]
+
+
+def prepared(module: Any) -> tuple[Any, set[str]]:
+    """As prepare(); and the operators that functions call which are no composites."""
+    transform = relax.transform
+    # ConvertToDataflow ends with CanonicalizeBindings.
+    start = [transform.Normalize(), transform.ConvertToDataflow()]
+    made = tvm.transform.Sequential([*start, transform.DeadCodeElimination()])(module)
+    functions = dict(made.functions.items())
+    operators: set[str] = set()
+    reasons: set[str] = set()
+    is_changed = False
+    for variable, function in functions.items():
+        bindings = Bindings(function) if isinstance(function, relax.Function) else None
+        if bindings is not None:
+            reasons |= lost_quantization(bindings)
+        if bindings is None or is_composite(function):
+            continue
+        operators.update(bindings.operators.values())
+        if is_shared(bindings):
+            functions[variable] = Regions(function, bindings).rebuilt()
+            is_changed = True
+    for reason in reasons:
+        warnings.warn(reason, stacklevel=3)
+    if not is_changed:
+        return made, operators
+    ending = [transform.Normalize(), transform.CanonicalizeBindings()]
+    made = of_functions(functions, made)
+    return tvm.transform.Sequential([*ending, transform.DeadCodeElimination()])(made), operators
+
+
+def of_functions(functions: dict[Any, Any], module: Any) -> Any:
+    """A module of other functions; the rest is that of the given one."""
+    return tvm.IRModule(functions, attrs=module.attrs, global_infos=module.global_infos)
 
 
 def is_composite(function: Any) -> bool:
     attributes = function.attrs.keys() if function.attrs else ()
     return "Composite" in attributes or "Codegen" in attributes
-
-
-def operator_of(value: Any) -> str:
-    is_operator = isinstance(value, relax.Call) and isinstance(value.op, tvm.ir.Op)
-    return str(value.op.name) if is_operator else ""
 
 
 def is_real(type_: Any) -> bool:
@@ -48,15 +71,50 @@ def is_real(type_: Any) -> bool:
     return isinstance(type_, relax.TensorType) and "float" in str(type_.dtype)
 
 
+class Bindings:
+    """The bindings of a function, each read once. By the identity of its variable: the value, the
+    operator that it calls, empty where it is no such call, and the variables that it uses, each as
+    often as it does."""
+
+    def __init__(self, function: Any) -> None:
+        self.pairs = bindings_of(function)
+        self.values: dict[int, Any] = {}
+        self.operators: dict[int, str] = {}
+        self.uses: dict[int, list[Any]] = {}
+        for variable, value in self.pairs:
+            handle = variable.__chandle__()
+            self.values[handle] = value
+            self.operators[handle] = operator_of(value)
+            self.uses[handle] = variables_in(value)
+
+    def operator(self, variable: Any) -> str:
+        """The operator whose result a variable is; empty where it is none's."""
+        return self.operators.get(variable.__chandle__(), "")
+
+
 def variables_in(value: Any) -> list[Any]:
     """The variables that a value uses, each as often as it does."""
-    if isinstance(value, relax.Var):
-        return [value]
-    if isinstance(value, relax.TupleGetItem):
-        return variables_in(value.tuple_value)
-    parts = value.args if isinstance(value, relax.Call) else ()
-    parts = value.fields if isinstance(value, relax.Tuple) else parts
-    return [each for part in parts for each in variables_in(part)]
+    found = []
+    for part in [value] if isinstance(value, relax.Var) else parts_of(value):
+        if isinstance(part, relax.Var):
+            found.append(part)
+        elif isinstance(part, relax.Tuple):
+            found += variables_in(part)
+    return found
+
+
+def is_shared(bindings: Bindings) -> bool:
+    """Whether something may stand where it is used by others, too: a dequantize, or a tuple."""
+    seen: set[int] = set()
+    for used in (each for several in bindings.uses.values() for each in several):
+        handle = used.__chandle__()
+        if isinstance(bindings.values.get(handle), relax.Tuple):
+            return True
+        if bindings.operators.get(handle) == DEQUANTIZE:
+            if handle in seen or not isinstance(used, relax.DataflowVar):
+                return True
+            seen.add(handle)
+    return False
 
 
 class Regions:
@@ -64,41 +122,35 @@ class Regions:
     or quantize at every end. Each gets dequantizes of its own: a value inside of a match must have
     no user outside."""
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Any, bindings: Bindings) -> None:
         self.function = function
-        self.bound = graph_of(function).bound
-        self.above: dict[Any, Any] = {}
-        for variable, value in self.bound.items():
-            for used in variables_in(value) if not self.is_end(variable) else ():
-                if is_real(used.ty) and used in self.bound and not self.is_end(used):
-                    self.join(self.region(variable), self.region(used))
+        self.bindings = bindings
+        self.above: dict[int, int] = {}
+        for handle, uses in bindings.uses.items():
+            for used in uses if bindings.operators[handle] != DEQUANTIZE else ():
+                other = used.__chandle__()
+                is_inner = other in bindings.values and bindings.operators[other] != DEQUANTIZE
+                if is_inner and is_real(used.ty):
+                    self.join(self.region(handle), self.region(other))
 
-    def region(self, variable: Any) -> Any:
+    def region(self, handle: int) -> int:
         """What stands for the region of a variable."""
-        top = variable
+        top = handle
         while top in self.above:
             top = self.above[top]
-        while variable in self.above:
-            above, self.above[variable] = self.above[variable], top
-            variable = above
-            if variable.same_as(top):
-                break
+        while handle != top:
+            above, self.above[handle] = self.above[handle], top
+            handle = above
         return top
 
-    def join(self, region: Any, other: Any) -> None:
-        if not region.same_as(other):
+    def join(self, region: int, other: int) -> None:
+        if region != other:
             self.above[region] = other
-
-    def is_end(self, variable: Any) -> bool:
-        """Whether a variable is a dequantize, where a region begins."""
-        return operator_of(self.bound.get(variable)) == "relax.dequantize"
 
     def rebuilt(self) -> Any:
         """The function, with a dequantize for each region that uses one."""
-        if not isinstance(self.function.body, relax.SeqExpr):
-            return self.function
-        self.copies: dict[Any, dict[Any, Any]] = {}
-        blocks = [self.block(each) for each in self.function.body.blocks]
+        self.copies: dict[int, dict[int, Any]] = {}
+        blocks = [self.block(each) for each in self.function.body.blocks[:]]
         body = relax.SeqExpr(blocks, self.function.body.body)
         old = self.function
         return relax.Function(old.params, body, old.ret_ty, old.is_pure, old.attrs)
@@ -106,40 +158,46 @@ class Regions:
     def block(self, block: Any) -> Any:
         if not isinstance(block, relax.DataflowBlock):
             return block
+        old = block.bindings[:]
+        variables = [each.var for each in old]
+        self.here = {each.__chandle__() for each in variables}
         bindings: list[Any] = []
-        self.here = {each.var for each in block.bindings}
-        for binding in block.bindings:
+        for binding, variable in zip(old, variables, strict=True):
             if isinstance(binding, relax.VarBinding):
-                value = self.value(binding.value, self.region(binding.var), bindings)
-                bindings.append(relax.VarBinding(binding.var, value))
-            else:
-                bindings.append(binding)
+                value = self.bindings.values[variable.__chandle__()]
+                made = self.value(value, self.region(variable.__chandle__()), bindings)
+                binding = binding if made is value else relax.VarBinding(variable, made)
+            bindings.append(binding)
         return relax.DataflowBlock(bindings)
 
-    def value(self, value: Any, region: Any, bindings: list[Any]) -> Any:
+    def value(self, value: Any, region: int, bindings: list[Any]) -> Any:
         """A value of a region, with the region's own dequantizes; those are bound before it."""
         if isinstance(value, relax.Var):
-            bound = self.bound.get(value)
-            if isinstance(bound, relax.Tuple):
-                return self.value(bound, region, bindings)
-            if not self.is_end(value) or value not in self.here:
-                return value
-            # One that leaves the block stays what it is for those outside.
-            first = {region: value} if isinstance(value, relax.DataflowVar) else {}
-            copies = self.copies.setdefault(value, first)
-            if region not in copies:
-                call = self.bound[value]
-                copies[region] = relax.DataflowVar(name_of(value), value.ty)
-                bindings.append(relax.VarBinding(copies[region], remade(call, call.args)))
-            return copies[region]
-        parts = value.args if isinstance(value, relax.Call) else ()
-        parts = value.fields if isinstance(value, relax.Tuple) else parts
-        made = [self.value(each, region, bindings) for each in parts]
-        if all(new is old or new.same_as(old) for new, old in zip(made, parts, strict=True)):
+            return self.variable(value, region, bindings)
+        if not isinstance(value, (relax.Call, relax.Tuple)):
             return value
-        if isinstance(value, relax.Tuple):
-            return relax.Tuple(made)
-        return remade(value, made)
+        parts = parts_of(value)
+        made = [self.value(each, region, bindings) for each in parts]
+        if all(new is old for new, old in zip(made, parts, strict=True)):
+            return value
+        return relax.Tuple(made) if isinstance(value, relax.Tuple) else remade(value, made)
+
+    def variable(self, variable: Any, region: int, bindings: list[Any]) -> Any:
+        """What stands in a region for a variable: a tuple itself, a dequantize of its own."""
+        handle = variable.__chandle__()
+        bound: Any = self.bindings.values.get(handle)
+        if isinstance(bound, relax.Tuple):
+            return self.value(bound, region, bindings)
+        if self.bindings.operator(variable) != DEQUANTIZE or handle not in self.here:
+            return variable
+        # One that leaves the block stays what it is for those outside.
+        first = {region: variable} if isinstance(variable, relax.DataflowVar) else {}
+        copies = self.copies.setdefault(handle, first)
+        if region not in copies:
+            copies[region] = relax.DataflowVar(name_of(variable), variable.ty)
+            bindings.append(relax.VarBinding(copies[region], remade(bound, bound.args[:])))
+        found = copies[region]
+        return variable if found.same_as(variable) else found
 
 
 def remade(value: Any, arguments: Any) -> Any:
@@ -152,39 +210,38 @@ def name_of(variable: Any) -> str:
     return str(getattr(variable, "name", None) or variable.name_hint)
 
 
-def lost_quantization(module: Any) -> set[str]:
-    """What earlier passes have done to the quantization of a module, so that nothing will match."""
-    found: set[str] = set()
-    for function in module.functions.values():
-        graph = graph_of(function) if isinstance(function, relax.Function) else None
-        for value in graph.bound.values() if graph is not None else ():
-            reason = folded(value, graph) or lowered(value)
-            found |= {reason} if reason is not None else set()
+def lost_quantization(bindings: Bindings) -> set[str]:
+    """What earlier passes have done to the quantization of a function: nothing will match."""
+    found = set()
+    for handle, operator in bindings.operators.items():
+        if operator in WEIGHTED and is_folded(bindings, bindings.values[handle]):
+            found.add(FOLDED)
+        elif operator == "relax.call_tir" and is_quantization(bindings.values[handle]):
+            found.add(LOWERED)
     return found
 
 
+FOLDED = (
+    "weights of real numbers beside a quantized input: has FoldConstant been run before? "
+    "It takes scales and zero points away"
+)
+LOWERED = "quantization is lowered to TIR already: give the module before LegalizeOps"
 WEIGHTED = ("relax.matmul", "relax.nn.conv1d", "relax.nn.conv2d", "relax.nn.conv2d_transpose")
 
 
-def folded(value: Any, graph: Any) -> str | None:
-    if operator_of(value) not in WEIGHTED:
-        return None
-    data, weight = (graph.node(each).expr for each in value.args)
-    if operator_of(data) != "relax.dequantize" or not isinstance(weight, CONSTANT):
-        return None
-    return (
-        "weights of real numbers beside a quantized input: has FoldConstant been run before? "
-        "It takes scales and zero points away"
-    )
+def is_folded(bindings: Bindings, value: Any) -> bool:
+    """Whether an operator takes a quantized input and constant weights of real numbers."""
+    data, weight = parts_of(value)
+    is_variable = isinstance(data, relax.Var)
+    is_dequantized = is_variable and bindings.operator(data) == DEQUANTIZE
+    return is_dequantized and isinstance(weight, CONSTANT)
 
 
-def lowered(value: Any) -> str | None:
-    if operator_of(value) != "relax.call_tir":
-        return None
-    name = name_of(value.args[0]) if isinstance(value.args[0], tvm.ir.GlobalVar) else ""
-    if not name.rstrip("0123456789").endswith("quantize"):
-        return None
-    return "quantization is lowered to TIR already: give the module before LegalizeOps"
+def is_quantization(value: Any) -> bool:
+    """Whether a call of a TIR function quantizes or dequantizes."""
+    function = parts_of(value)[0]
+    name = name_of(function) if isinstance(function, tvm.ir.GlobalVar) else ""
+    return name.rstrip("0123456789").endswith("quantize")
 
 
 # ---- end of preparation --------------------------------------------------------------

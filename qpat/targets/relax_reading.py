@@ -34,7 +34,13 @@ class Attributes:
         self._call = call
 
     def __getattr__(self, name: str) -> Any:
-        operator = str(self._call.op.name)
+        known = self._call.known
+        if name not in known:
+            known[name] = self._read(name)
+        return known[name]
+
+    def _read(self, name: str) -> Any:
+        operator = self._call.operator
         fixed, places = FIXED.get(operator, {}), ARGUMENTS.get(operator, {})
         if name in fixed:
             return fixed[name]
@@ -54,17 +60,18 @@ def plain(value: Any) -> Any:
         return value
     if isinstance(value, str):
         return str(value)
+    if hasattr(value, "value"):
+        return plain(value.value)
     if isinstance(value, (list, tuple, tvm.ir.Array)):
-        return tuple(plain(each) for each in value)
+        return tuple(plain(each) for each in value[:])
     if isinstance(value, relax.ShapeExpr):
-        return tuple(plain(each) for each in value.values)
-    return plain(value.value) if hasattr(value, "value") else value
+        return tuple(plain(each) for each in value.values[:])
+    return value
 
 
 def call(expr: Any, operator: str, operands: int) -> Any:
     """`expr` itself, a call of `operator`."""
-    is_call = isinstance(expr, CallNode) and isinstance(expr.op, tvm.ir.Op)
-    if not is_call or expr.op.name != operator:
+    if not isinstance(expr, CallNode) or expr.operator != operator:
         raise Mismatch(f"{described(expr)} where {operator} is wanted")
     if len(expr.args) != operands:
         raise Mismatch(f"{operator} with {len(expr.args)} operands, not {operands}")
@@ -80,7 +87,7 @@ def composite_name(function: Any) -> str | None:
 
 def described(expr: Any) -> str:
     if isinstance(expr, CallNode):
-        return str(expr.op.name) if isinstance(expr.op, tvm.ir.Op) else "a call of a function"
+        return expr.operator or "a call of a function"
     names = {ConstantNode: "a constant", VariableNode: "a variable", TupleNode: "a tuple"}
     return names.get(type(expr), "another expression")
 
@@ -121,8 +128,22 @@ def is_tensor(type_: Any) -> bool:
 def constant_value(expr: Any) -> Any:
     if not is_embedded(expr):
         raise Refused(f"{described(expr)} where a constant is wanted")
+    return numbers_of(contents(expr))
+
+
+def contents(expr: Any) -> Any:
+    """The tensor that a constant has."""
     data = getattr(expr.expr, "data", None)  # `value` since TVM 0.27
-    return np.asarray((expr.expr.value if data is None else data).numpy())
+    return expr.expr.value if data is None else data
+
+
+def numbers_of(tensor: Any) -> Any:
+    """The numbers of a tensor, copied. NumPy takes them much faster than TVM gives them, but does
+    not have all dtypes, and does not reach all devices."""
+    try:
+        return np.array(np.from_dlpack(tensor))
+    except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):
+        return np.asarray(tensor.numpy())
 
 
 def shape_of(typed_or_type: Any) -> tuple[int | None, ...]:
@@ -135,7 +156,7 @@ def shape_of(typed_or_type: Any) -> tuple[int | None, ...]:
         if type_.ndim < 0:
             raise Refused("its shape is not known")
         return tuple(None for _ in range(type_.ndim))
-    sizes: list[Any] = [plain(each) for each in type_.shape.values]
+    sizes = [getattr(each, "value", None) for each in type_.shape.values[:]]
     return tuple(each if isinstance(each, int) else None for each in sizes)
 
 

@@ -70,14 +70,8 @@ class Annotator(relay.ExprMutator):  # type: ignore[misc]
         arguments = [self.visit(each) for each in call_expr.args]
         if composite_name(call_expr.op) in self.names:
             match, record = extracted(call_expr, self.inherited, self.options)
-            operator = self.alone(call_expr.op, operator)
-            try:
-                attribute_value = record_attribute(match, record, call_expr)
-            except Unheld as error:
-                name = composite_name(call_expr.op)
-                said = f"the record of `{name}` has no place in an attribute: {error}"
-                raise Unheld(said) from None
-            operator = operator.with_attr(RECORD, attribute_value)
+            held = held_attribute(composite_name(call_expr.op), match, record, call_expr)
+            operator = self.alone(call_expr.op, operator).with_attr(RECORD, held)
         attributes, types = call_expr.attrs, call_expr.type_args
         return relay.Call(operator, arguments, attributes, types, call_expr.span)
 
@@ -95,8 +89,17 @@ class Annotator(relay.ExprMutator):  # type: ignore[misc]
         return made
 
 
-def record_attribute(match: Match, record: Any, call_expr: Any) -> Any:
-    """A record as TVM objects: see docs/record.md of qpat."""
+def held_attribute(composite: Any, match: Match, record: Any, around: Any) -> Any:
+    """The record of a composite as TVM objects; what they cannot be is said with its name."""
+    try:
+        return record_attribute(match, record, around)
+    except Unheld as error:
+        said = f"the record of `{composite}` has no place in an attribute: {error}"
+        raise Unheld(said) from None
+
+
+def record_attribute(match: Match, record: Any, around: Any) -> Any:
+    """A record as TVM objects: see docs/record.md of qpat. `around` is for tensor_attribute()."""
     tensors: Dict[str, Any] = {}
     parameters: Dict[str, Any] = {}
     constants: Dict[str, Any] = {}
@@ -108,11 +111,11 @@ def record_attribute(match: Match, record: Any, call_expr: Any) -> Any:
         if value is None:
             continue
         if isinstance(value, Tensor):
-            tensors[name] = tensor_attribute(value, expr.expr, call_expr)
+            tensors[name] = tensor_attribute(value, expr.expr, around)
             constants[name] = value.value
         elif isinstance(value, tuple) and value and isinstance(value[0], Tensor):
             pairs = zip(value, expr)
-            tensors[name] = [tensor_attribute(t, e.expr, call_expr) for t, e in pairs]
+            tensors[name] = [tensor_attribute(t, e.expr, around) for t, e in pairs]
         elif name in ("form", "meaning"):
             made[name] = encoded(value)
         else:
@@ -124,6 +127,17 @@ def record_attribute(match: Match, record: Any, call_expr: Any) -> Any:
 
 def tensor_attribute(tensor: Tensor, expr: Any, call_expr: Any) -> Dict[str, Any]:
     """One tensor. A constant is said by where it stands, not copied."""
+    made = tensor_parts(tensor)
+    if tensor.value is not None:
+        arguments = [n for n, each in enumerate(call_expr.args) if each.same_as(expr)]
+        place = path_to(call_expr.op.body, expr)
+        made.update({"constant": encoded(place)} if place is not None else {})
+        made.update({"input": encoded(arguments[0])} if place is None and arguments else {})
+    return made
+
+
+def tensor_parts(tensor: Tensor) -> Dict[str, Any]:
+    """What is said of every tensor."""
     shape = [-1 if size is None else size for size in tensor.shape]
     made: Dict[str, Any] = {"dtype": tensor.dtype, "shape": encoded(shape)}
     if tensor.scale is not None:
@@ -133,11 +147,6 @@ def tensor_attribute(tensor: Tensor, expr: Any, call_expr: Any) -> Dict[str, Any
     for name in ("axis", "layout", "range", "input"):
         if getattr(tensor, name) is not None:
             made[name] = encoded(getattr(tensor, name))
-    if tensor.value is not None:
-        arguments = [n for n, each in enumerate(call_expr.args) if each.same_as(expr)]
-        place = path_to(call_expr.op.body, expr)
-        made.update({"constant": encoded(place)} if place is not None else {})
-        made.update({"input": encoded(arguments[0])} if place is None and arguments else {})
     return made
 
 

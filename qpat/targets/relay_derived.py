@@ -15,6 +15,7 @@ from qpat.targets.relay_support import Match, Real, Value
 
 def tensor_of(match: Match, value: Any) -> Any:
     """A value as an extern gets it: its Tensor, or a tuple of them."""
+    match.is_told = True
     if isinstance(value, list):
         return tuple(each.tensor(match.inputs) for each in value)
     return None if value is None else value.tensor(match.inputs)
@@ -239,14 +240,15 @@ def fixed_point(multiplier: Any) -> tuple[Any, Any]:
     found = np.asarray(multiplier, dtype=np.float64)
     if not np.all(np.isfinite(found)) or np.any(found < 0):
         raise Refused(f"{multiplier} is no multiplier")
-    significand, exponent = np.frexp(found)
-    fixed = np.floor(significand * 2.0**31 + 0.5).astype(np.int64)
-    whole = fixed == 2**31
-    fixed = np.where(whole, fixed // 2, fixed).astype(np.int32)
-    shift = np.where(whole, exponent + 1, exponent).astype(np.int32)
     if found.ndim == 0:
-        return int(fixed), int(shift)
-    return fixed, shift
+        significand, exponent = math.frexp(found)
+        fixed = math.floor(significand * 2.0**31 + 0.5)
+        return (fixed // 2, exponent + 1) if fixed == 2**31 else (fixed, exponent)
+    significands, exponents = np.frexp(found)
+    several = np.floor(significands * 2.0**31 + 0.5).astype(np.int64)
+    whole = several == 2**31
+    several = np.where(whole, several // 2, several).astype(np.int32)
+    return several, np.where(whole, exponents + 1, exponents).astype(np.int32)
 
 
 def transposed(array: Any, layout: str, wanted: str) -> Any:

@@ -27,13 +27,11 @@ _MOST_WAYS = 16
 
 
 def pattern_lines(name: str, row: ir.Row, names: Mapping[int, str], dialect: Dialect) -> list[str]:
-    """The function that makes the pattern of a row, and the patterns of its names where the
-    dialect captures them. `names` has a variable for each node."""
+    """The function that makes the pattern of a row. `names` has a variable for each node."""
     doc = summary(row)
     if len(doc) > WIDTH - 10:
         doc = f"{doc[:85]}…"
-    gives = "Tuple[Any, Dict[str, Any]]" if dialect.captures else "Any"
-    lines = [f"def {name}() -> {gives}:", f'{INDENT}"""{doc}"""']
+    lines = [f"def {name}() -> Any:", f'{INDENT}"""{doc}"""']
     ways = _ways(row)
     for number, way in enumerate(ways):
         lines += _Writer(row, names, way, dialect, first=number == 0).lines()
@@ -42,26 +40,7 @@ def pattern_lines(name: str, row: ir.Row, names: Mapping[int, str], dialect: Dia
     found = names[row.root]
     if len(ways) > 1:
         found = " | ".join(f"way_{number + 1}" for number in range(len(ways)))
-    if dialect.captures:
-        return [*lines, *_captures(row, names), f"{INDENT}return {found}, captures"]
     return [*lines, f"{INDENT}return {found}"]
-
-
-def _captures(row: ir.Row, names: Mapping[int, str]) -> list[str]:
-    """The patterns by name. Where a row is said several ways, those of calls are the last one's."""
-    told = [
-        f"{string(name)}: {names[index]}"
-        for name, index in row.values.items()
-        if not isinstance(row.nodes[index], ir.Elements)
-    ]
-    line = f"{INDENT}captures = {{{', '.join(told)}}}"
-    if len(line) <= WIDTH:
-        return [line]
-    return [
-        f"{INDENT}captures = {{",
-        *(f"{INDENT * 2}{each}," for each in told),
-        f"{INDENT}}}",
-    ]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from qpat.targets.relay_reading import (
     Refused,
     constant_value,
     elements,
-    holds,
     is_embedded,
     shape_of,
 )
@@ -22,10 +21,11 @@ from qpat.targets.relay_reading import (
 
 def agreed(constants: Iterable[Any], what: str, tensor: str) -> Any:
     """The value that all constants agree on; None if there are none."""
-    exprs = list(constants)
-    if not all(is_embedded(each) for each in exprs):
-        raise Refused(f"the {what} of {tensor} is not constant")
-    values = [scalar_or_vector(constant_value(each)) for each in exprs]
+    values = []
+    for each in constants:
+        if not is_embedded(each):
+            raise Refused(f"the {what} of {tensor} is not constant")
+        values.append(scalar_or_vector(constant_value(each)))
     for other in values[1:]:
         if not same_value(values[0], other):
             raise Refused(f"two {what}s for one tensor: {values[0]} and {other}")
@@ -41,9 +41,9 @@ def wrong_numbers(scale: Any, zero_point: Any) -> str | None:
     """Why two values can be no scale and zero point of any tensor; None where they can, or are not
     known. A scale is a positive finite number or a vector of them, a zero point whole numbers."""
     for what, values, kinds in (("scale", scale, "f"), ("zero point", zero_point, "iu")):
-        found = np.asarray(0 if values is None else values)
         if values is None:
             continue
+        found = np.asarray(values)
         if found.ndim > 1:
             return "its scales or zero points are no vector"
         if found.size == 0:
@@ -62,6 +62,8 @@ def first_of(values: Any, is_meant: Callable[[Any], bool]) -> Any:
     """The first of some numbers that is meant, as told for all at once; None where none is."""
     if values is None:
         return None
+    if np.ndim(values) == 0:
+        return values if is_meant(values) else None
     found = np.ravel(values)
     meant = found[is_meant(found)]
     return meant[0] if meant.size else None
@@ -135,6 +137,8 @@ def same_value(first: Any, second: Any) -> bool:
 
 def whole(zero_point: Any) -> Any:
     """A zero point as whole numbers: nn.pad has one as a float."""
+    if zero_point is None or isinstance(zero_point, np.integer):
+        return zero_point
     is_float = np.asarray(zero_point).dtype.kind == "f"
     if not is_float or not np.all(np.mod(zero_point, 1) == 0):
         return zero_point
@@ -147,11 +151,10 @@ def in_dtype(zero_point: Any, dtype: str) -> Any:
         wanted = np.dtype(dtype)
     except TypeError:
         return zero_point
-    if wanted.kind not in "iu" or not holds(
-        np.asarray(zero_point).astype(wanted), "==", zero_point
-    ):
+    if wanted.kind not in "iu":
         return zero_point
-    return np.asarray(zero_point).astype(wanted)[()]
+    made = np.asarray(zero_point).astype(wanted)
+    return made[()] if np.array_equal(made, zero_point) else zero_point
 
 
 def layout_of(call_expr: Any, name: str) -> str:

@@ -134,6 +134,9 @@ class Value:
         self._clips = clips
         self._field = field
         self._spreads = spreads
+        # Read of the expression once they are asked for.
+        self._dtype: Optional[str] = None
+        self._shape: Optional[Tuple[Optional[int], ...]] = None
         # A range that is not the clips'; it is the node's, under any of its names.
         self.told: Dict[str, Any] = {}
 
@@ -149,11 +152,15 @@ class Value:
 
     @property
     def shape(self) -> Tuple[Optional[int], ...]:
-        return shape_of(self._type)
+        if self._shape is None:
+            self._shape = shape_of(self._type)
+        return self._shape
 
     @property
     def dtype(self) -> str:
-        return str(self._type.dtype)
+        if self._dtype is None:
+            self._dtype = str(self._type.dtype)
+        return self._dtype
 
     @property
     def op(self) -> str:
@@ -325,6 +332,7 @@ class Match:
         self.shared = shared
         self.options: Any = None
         self.recording = False  # a check wants to know whether, not what
+        self.is_told = False  # an extern was given tensors, with their inputs
         self.inputs: Dict[Any, int] = {}
         self.inherited: Callable[[Any], Optional[Parameters]] = lambda expr: None
         told: Dict[Any, Dict[str, Any]] = {}

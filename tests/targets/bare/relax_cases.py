@@ -315,7 +315,7 @@ def told(patterns: Any, function: Any) -> list[Any]:
 
 def unchecked(patterns: Any, module: Any) -> Any:
     """What the patterns give without prepare() and without their checks."""
-    plain = [(row.composite, row.pattern()[0]) for row in patterns.ROWS]
+    plain = [(row.composite, row.pattern()) for row in patterns.ROWS]
     try:
         merged = relax.transform.FuseOpsByPattern(plain)(module)
     except tvm.error.InternalError as error:

@@ -53,7 +53,7 @@ def best(run: Callable[[], Any]) -> float:
 def times(patterns: Any, size: int) -> dict[str, float]:
     module = network(size)
     prepared = patterns.prepare(module)
-    plain = [(row.composite, row.pattern()[0]) for row in patterns.ROWS]
+    plain = [(row.composite, row.pattern()) for row in patterns.ROWS]
     fusion = relax.transform.FuseOpsByPattern
     merged = fusion(patterns.patterns(lambda expr: None))(prepared)
     return {
