@@ -29,8 +29,9 @@ _SHARED = ("slots", "support", "conditions", "derived")
 _OWN = ("graph", "interface", "preparation", "offload")
 # What the fixed parts import, and what the generated parts name.
 _TAKEN = (
-    "dataclass fields_of_class cache count warnings math np tvm relax each given "
-    "match meaning FusionPattern COMPILER ROWS Options OPERANDS ARGUMENTS RENAMED FIXED "
+    "dataclass fields_of_class cache count warnings math np tvm relax each given match meaning "
+    "FusionPattern AttrPattern CallPattern ExprPattern OrPattern TuplePattern "
+    "COMPILER ROWS Options OPERANDS ARGUMENTS RENAMED FIXED "
     + " ".join([*TYPING, *RELAX.functions])
 ).split()
 
@@ -138,6 +139,7 @@ import numpy as np
 import tvm
 from tvm import relax
 from tvm.relax.dpl import {", ".join(functions_used(lines, RELAX))}
+from tvm.relax.dpl.pattern import AttrPattern, CallPattern, ExprPattern, OrPattern, TuplePattern
 from tvm.relax.transform import FusionPattern
 {extern_imports(module)}
 COMPILER = {string(module.compiler)}'''

@@ -40,6 +40,8 @@ def operator_of(expr: Any) -> str:
 class Node:
     """An expression of a function; variables are looked through to what they are bound to."""
 
+    __slots__ = ("expr", "graph")
+
     def __init__(self, expr: Any, graph: Graph) -> None:
         self.expr = expr
         self.graph = graph
@@ -55,9 +57,13 @@ class Node:
 class ConstantNode(Node):
     """A constant tensor."""
 
+    __slots__ = ()
+
 
 class VariableNode(Node):
     """A parameter of the function, or a value that no binding in view makes."""
+
+    __slots__ = ()
 
 
 class CallNode(Node):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import tvm
 from tvm import relax
@@ -25,14 +26,36 @@ def prepare(module: Any) -> Any:
     return prepared(module)[0]
 
 
-def prepared(module: Any) -> tuple[Any, set[str]]:
-    """As prepare(); and the operators that functions call which are no composites."""
+class Calls(NamedTuple):
+    """The operators that functions call, and the links: each with one whose result it uses. With
+    `has_bodies` there are branches or functions inside of them, which nobody has looked at."""
+
+    operators: set[str]
+    links: set[tuple[str, str]]
+    has_bodies: bool
+
+
+def calls_of(functions: list[Bindings]) -> Calls:
+    operators = {each for bindings in functions for each in bindings.operators.values()}
+    links = {
+        (operator, below)
+        for bindings in functions
+        for handle, operator in bindings.operators.items()
+        for below in bindings.operators_below(handle)
+    }
+    values = (value for bindings in functions for value in bindings.values.values())
+    bodies = (relax.If, relax.Function, relax.SeqExpr)
+    return Calls(operators, links, any(isinstance(each, bodies) for each in values))
+
+
+def prepared(module: Any) -> tuple[Any, Calls]:
+    """As prepare(); and what the module calls, but for its composites."""
     transform = relax.transform
     # ConvertToDataflow ends with CanonicalizeBindings.
     start = [transform.Normalize(), transform.ConvertToDataflow()]
     made = tvm.transform.Sequential([*start, transform.DeadCodeElimination()])(module)
     functions = dict(made.functions.items())
-    operators: set[str] = set()
+    found: list[Bindings] = []
     reasons: set[str] = set()
     is_changed = False
     for variable, function in functions.items():
@@ -41,17 +64,18 @@ def prepared(module: Any) -> tuple[Any, set[str]]:
             reasons |= lost_quantization(bindings)
         if bindings is None or is_composite(function):
             continue
-        operators.update(bindings.operators.values())
+        found.append(bindings)
         if is_shared(bindings):
             functions[variable] = Regions(function, bindings).rebuilt()
             is_changed = True
     for reason in reasons:
         warnings.warn(reason, stacklevel=3)
     if not is_changed:
-        return made, operators
+        return made, calls_of(found)
     ending = [transform.Normalize(), transform.CanonicalizeBindings()]
     made = of_functions(functions, made)
-    return tvm.transform.Sequential([*ending, transform.DeadCodeElimination()])(made), operators
+    made = tvm.transform.Sequential([*ending, transform.DeadCodeElimination()])(made)
+    return made, calls_of(found)
 
 
 def of_functions(functions: dict[Any, Any], module: Any) -> Any:
@@ -90,6 +114,15 @@ class Bindings:
     def operator(self, variable: Any) -> str:
         """The operator whose result a variable is; empty where it is none's."""
         return self.operators.get(variable.__chandle__(), "")
+
+    def operators_below(self, handle: int) -> Iterator[str]:
+        """The operators whose results a value uses, also through tuples and other calls."""
+        for used in self.uses.get(handle, ()):
+            operator = self.operator(used)
+            if operator:
+                yield operator
+            else:
+                yield from self.operators_below(used.__chandle__())
 
 
 def variables_in(value: Any) -> list[Any]:

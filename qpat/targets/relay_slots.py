@@ -154,7 +154,7 @@ def in_dtype(zero_point: Any, dtype: str) -> Any:
     if wanted.kind not in "iu":
         return zero_point
     made = np.asarray(zero_point).astype(wanted)
-    return made[()] if np.array_equal(made, zero_point) else zero_point
+    return made[()] if np.all(made == zero_point) else zero_point
 
 
 def layout_of(call_expr: Any, name: str) -> str:
