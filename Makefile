@@ -103,9 +103,13 @@ findings: environment ## Write docs/findings.md anew, from the pages on findings
 count: environment ## Count the lines of the library beside those of TVM's tables
 	$(PYTHON) -m tools.count_lines
 
-benchmark: environment ## Measure `qpat check` as a process, and qpat.merge_composite beside TVM (minutes)
+benchmark: environment ## Measure `qpat check` as a process, and partitioning on both IRs beside TVM (minutes)
 	$(PYTHON) benchmarks/startup.py
 	$(PYTHON) benchmarks/partition.py
+	@scripts/environment relax-0.27
+	@mkdir -p build
+	$(QPAT) compile tests/targets/both.qpat --target relax --unsaid ignore -o build/both_relax.py
+	.environments/relax-0.27/bin/python benchmarks/relax.py build/both_relax.py
 
 clean: ## Remove what was built and every cache, but not the environments
 	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

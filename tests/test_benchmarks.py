@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import partition
+from benchmarks import partition, relax
 from benchmarks.startup import LIMIT, PATTERNS, hundred_patterns
-from qpat.compiler import check_source
+from qpat.compiler import check_source, compile_file
 from qpat.diagnostics import render_all
 from qpat.relay.graph import post_order
 from qpat.source import Source
+from tests.targets.bare.environments import printed, python_of
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -83,3 +84,41 @@ def test_limits_are_judged() -> None:
     faster = {**small, "qpat": 0.08, "infer_type": 0.2}
     judged = partition.judge([faster, {**large, "qpat": 0.33, "infer_type": 1.0}])
     assert [kept for *_, kept in judged] == [True, True, True]
+
+
+def test_partition_on_relax_is_measured_beside_tvm(tmp_path: Path) -> None:
+    generated = tmp_path / "both_relax.py"
+    text = compile_file(ROOT / "tests/targets/both.qpat", "relax").text
+    generated.write_text(text, encoding="utf-8")
+    # Whether limits are kept depends on the machine, and is the exit code.
+    script = tmp_path / "measure.py"
+    script.write_text(
+        f"import runpy, sys\nsys.argv[0] = {str(ROOT / 'benchmarks/relax.py')!r}\n"
+        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\nexcept SystemExit as ended:\n"
+        "    print(ended.code)\n",
+        encoding="utf-8",
+    )
+    options = ["--operators", "14", "28", "--runs", "1", "--json", "figures.json"]
+    told = printed(python_of("relax-0.27"), script, generated, *options)
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert [each["composites"] for each in figures["records"]] == [2, 4]
+    assert all(each["rows"] == 5 for each in figures["records"]) and figures["rows"] == 37
+    for record in figures["records"]:
+        assert relax.line(record) in told
+    kept = [each["kept"] for each in figures["limits"]]
+    assert len(kept) == 2
+    assert told.splitlines()[-1] == str(int(not all(kept)))
+
+
+def test_limits_on_relax_are_judged() -> None:
+    small = {"operators": 1000, "plain": 1.0, "match": 0.5, "partition": 1.5}
+    large = {"operators": 5000, "plain": 9.0, "match": 9.9, "partition": 9.0}
+    judged = relax.judge([{**small, "operators": 100}, small, large])
+    assert [(figure, kept) for _, figure, _, kept in judged] == [
+        (0.5, True),
+        (0.5, True),
+        (1.5, False),
+        (pytest.approx(1.1), False),
+        (1.0, True),
+        (6.0, True),
+    ]
