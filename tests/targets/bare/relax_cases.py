@@ -294,8 +294,8 @@ def inheriting(patterns: Any) -> Any:
         return emit(op.nn.max_pool2d(x, [2, 2], layout="NHWC"))
 
     def inherited(variable: Any) -> Any:
-        is_input = str(getattr(variable, "name", None) or variable.name_hint) == "x"
-        return patterns.Parameters(np.float32(0.5), 1, None) if is_input else None
+        # The variable itself: those of a composite have its name, and nobody asks for them.
+        return patterns.Parameters(np.float32(0.5), 1, None) if variable.same_as(x) else None
 
     module = Maker(x).module(body)
     known = [patterns.partition(module, inherited), patterns.offload(module, inherited)]
