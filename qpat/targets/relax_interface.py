@@ -17,7 +17,15 @@ from qpat.targets.relax_graph import Graph, bindings_of, graph_of
 from qpat.targets.relax_reading import composite_name
 from qpat.targets.relay_reading import Mismatch, Refused
 from qpat.targets.relay_slots import scalar_or_vector
-from qpat.targets.relay_support import Match, Parameters, Row, Target, refusal, tried
+from qpat.targets.relay_support import (
+    Match,
+    Parameters,
+    Row,
+    Target,
+    first_taken,
+    refusal,
+    tried,
+)
 
 ROWS: tuple[Row, ...] = ()
 COMPILER = ""
@@ -209,18 +217,11 @@ def extracted(
         kept = kept_parameters(composite, match)
         match.inherited = kept.get if inherited is None else of_variables(inherited)
 
-    reasons = []
-    for row in ROWS:
-        if row.composite != name:
-            continue
-        try:
-            return tried(row, graph.node(composite.body.body), {}, setup)
-        except Mismatch:
-            continue
-        except Refused as refused:
-            reasons.append(str(refused))
-    reason = reasons[0] if reasons else "no pattern of this module has this body"
-    raise ValueError(f"{name}: {reason}")
+    try:
+        rows = (row for row in ROWS if row.composite == name)
+        return first_taken(rows, graph.node(composite.body.body), {}, setup)
+    except Refused as refused:
+        raise ValueError(f"{name}: {refused}") from None
 
 
 def kept_parameters(composite: Any, match: Match) -> dict[Any, Parameters]:

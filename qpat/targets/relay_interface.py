@@ -8,7 +8,7 @@ from typing import Any, Callable, List, Optional, Tuple
 from tvm import relay
 
 from qpat.targets.relay_reading import Mismatch, Refused, composite_name
-from qpat.targets.relay_support import Match, Parameters, Row, Target, refusal, tried
+from qpat.targets.relay_support import Match, Parameters, Row, Target, first_taken, refusal
 
 ROWS: Tuple[Row, ...] = ()
 OPERATOR_RULES: Any = {}
@@ -80,20 +80,13 @@ def extracted(
         if inherited is not None:
             match.inherited = lambda expr: inherited(outer[expr]) if expr in outer else None
 
-    reasons = []
-    for row in ROWS:
-        if row.composite != name:
-            continue
-        try:
-            return tried(row, function.body, arguments, setup)
-        except Mismatch:
-            continue
-        except Refused as refused:
-            reasons.append(str(refused))
-    reason = reasons[0] if reasons else "no pattern of this module has this body"
-    if not isinstance(composite, relay.Call):
-        reason += "; if its constants are arguments, extract() needs the call"
-    raise ValueError(f"{name}: {reason}")
+    try:
+        rows = (row for row in ROWS if row.composite == name)
+        return first_taken(rows, function.body, arguments, setup)
+    except Refused as refused:
+        needed = "; if its constants are arguments, extract() needs the call"
+        is_call = isinstance(composite, relay.Call)
+        raise ValueError(f"{name}: {refused}{'' if is_call else needed}") from None
 
 
 def composites(expr: Any) -> List[Any]:

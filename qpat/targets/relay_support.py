@@ -448,6 +448,22 @@ def tried(
             raise next((each for each in refused if not isinstance(each, Mismatch)), refused[0])
 
 
+def first_taken(
+    rows: Iterable[Row], root: Any, arguments: Dict[Any, Any], setup: Callable[[Match], None]
+) -> Tuple[Match, Any]:
+    """The match and the record of the first row that takes `root`. Raises Refused with the reason
+    of the first that has the structure."""
+    reasons = []
+    for row in rows:
+        try:
+            return tried(row, root, arguments, setup)
+        except Mismatch:
+            continue
+        except Refused as refused:
+            reasons.append(str(refused))
+    raise Refused(reasons[0] if reasons else "no pattern of this module has this body")
+
+
 def refusal(
     row: Row,
     root: Any,
