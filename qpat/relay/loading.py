@@ -14,8 +14,6 @@ from typing import Any
 
 from qpat.compiler import Compiled
 from qpat.diagnostics import Diagnostic, QpatError
-from qpat.relay.graph import post_order
-from qpat.relay.names import operator_name
 from qpat.semantics import ir
 
 
@@ -61,14 +59,11 @@ def entries(generated: ModuleType, module: ir.Module) -> list[Entry]:
     ]
 
 
-def present_rows(generated: ModuleType, module: Any) -> Iterator[tuple[int, Any]]:
+def present_rows(generated: ModuleType, operators: set[str]) -> Iterator[tuple[int, Any]]:
     """The rows by number, less those that need an operator the module does not have: they cannot
     match, and for one that asks for inherited parameters the whole module is analysed."""
-    present = {
-        operator_name(each) for v in module.get_global_vars() for each in post_order(module[v].body)
-    }
     for number, row in enumerate(generated.ROWS):
-        if present.issuperset(row.operators):
+        if operators.issuperset(row.operators):
             yield number, row
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import tvm
 from tvm import relay
 
-from qpat.relay.graph import shallow_copy
+from qpat.relay.graph import post_order, shallow_copy
 from qpat.relay.loading import present_rows
-from qpat.relay.names import location
+from qpat.relay.names import location, operator_name
 from qpat.relay.prepare import prepare
 from qpat.relay.quantization import analysed
 from qpat.relay.single_pass.table import merge_composite
@@ -50,13 +50,21 @@ def merged(
     inherited parameters is given those of the module as it stands before it."""
     say("matching")
     made = shallow_copy(module)
-    for ask, rows in groupby(present_rows(generated, module), key=lambda entry: entry[1].inherits):
+    for ask, rows in groupby(
+        present_rows(generated, operators_of(module)), key=lambda entry: entry[1].inherits
+    ):
         for segment in ([each] for each in rows) if ask else [list(rows)]:
             known = analysed(made).of if ask else _nothing_known
             table = generated.pattern_table(inherited=known, **options)
             entries = [table[number] for number, _ in segment]
             made = merge_composite(entries)(made)
     return made
+
+
+def operators_of(module: Any) -> set[str]:
+    """The operators that the functions of a module call."""
+    values = (each for v in module.get_global_vars() for each in post_order(module[v].body))
+    return {operator_name(each) for each in values}
 
 
 def _nothing_known(expr: Any) -> None:

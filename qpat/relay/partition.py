@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from inspect import signature
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,7 @@ from qpat.relay.names import location, operator_name
 from qpat.relay.parameters import is_quantized
 from qpat.relay.quantization import Conflict, Quantization, analysed
 from qpat.relay.serialize import partition_json
+from qpat.semantics import ir
 from qpat.targets.relay_reading import operands_of
 
 Progress = Callable[[str], None]
@@ -104,23 +106,23 @@ def partition(
     compiled = compiled_here(patterns)
     generated = load(compiled)
     chosen = options_of(generated, options or {})
-    ir = matching()
-    if ir.is_module(model):
+    here = matching()
+    if here.is_module(model):
         module, bound = model, dict(params or {})
     else:
         imported = import_model(model, progress)
         module, bound = imported.module, dict(imported.params)
-    prepared = ir.prepared(generated, module, bound, options or {}, say)
-    merged = ir.merged(generated, prepared, options or {}, say)
+    prepared = here.prepared(generated, module, bound, options or {}, say)
+    merged = here.merged(generated, prepared, options or {}, say)
     say("reading quantization parameters")
     try:
-        merged = ir.annotated(generated, prepared, merged, chosen)
+        merged = here.annotated(generated, prepared, merged, chosen)
     except generated.Unheld as error:
         hint = "let the extern give numbers, texts, arrays, or lists of them"
         raise failure("QP344", str(error), hint=hint) from None
     analysis = analysed(merged)
     reader = _Reader(
-        generated, compiled, analysis.of, chosen, users_of(merged), ir.reading(generated, merged)
+        generated, compiled, analysis.of, chosen, users_of(merged), here.reading(generated, merged)
     )
     found = [reader.read(call) for call in all_calls(merged)]
     matches = [each for each in found if isinstance(each, Match)]
@@ -152,12 +154,12 @@ def matching() -> Any:
 def compiled_here(patterns: str | Path | Compiled) -> Compiled:
     """Patterns compiled for the IR that is installed; what that cannot say is left out, as the file
     itself says of which IR it is. Raises QP338 where they were compiled for the other."""
-    ir = installed_ir()
+    target = installed_ir()
     if not isinstance(patterns, Compiled):
-        return compile_file(patterns, ir, unsaid="ignore")
-    if patterns.target != ir:
-        message = f"the patterns were compiled for {patterns.target}, and this TVM has {ir}"
-        raise failure("QP338", message, hint=f'compile them with target="{ir}"')
+        return compile_file(patterns, target, unsaid="ignore")
+    if patterns.target != target:
+        message = f"the patterns were compiled for {patterns.target}, and this TVM has {target}"
+        raise failure("QP338", message, hint=f'compile them with target="{target}"')
     return patterns
 
 
@@ -259,9 +261,15 @@ class _Reader:
         seen = self._seen_outside(call)
         if seen is not None:
             return seen
-        if all(name not in row.operators for row in self.generated.ROWS):
+        if name not in self._wanted:
             return "in no pattern"
         return "no pattern fits"
+
+    @cached_property
+    def _wanted(self) -> set[str]:
+        """The operators that patterns have."""
+        rows = (row for pattern in self.compiled.module.patterns for row in pattern.rows)
+        return {n.operator for row in rows for n in row.nodes if isinstance(n, ir.Call)}
 
     def _seen_outside(self, root: Any) -> str | None:
         """What a row that takes a call has inside and others use too: TVM drops such a match."""
