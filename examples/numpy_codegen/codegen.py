@@ -7,8 +7,6 @@ needed: TVM itself compiles the call.
 
 from __future__ import annotations
 
-import collections
-import dataclasses
 import platform
 from typing import Any
 
@@ -16,30 +14,11 @@ import kernels
 import npu_patterns as npu
 import numpy as np
 import tvm
+from program import Program, Step, execute, inputs_of
 from tvm import relay, te
 
 # Said in full: a plain `llvm` means RISC-V in the distribution of TVM that is on the package index.
 HOST = f"llvm -mtriple={platform.machine()}-unknown-linux-gnu"
-# How often each kernel has run, by the name of its pattern.
-runs: collections.Counter[str] = collections.Counter()
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Step:
-    """One composite: its record, and what its inputs are by the name of the port: the number of a
-    value, a constant, or a list of them where a port is many."""
-
-    record: Any
-    inputs: dict[str, Any]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Program:
-    """Values are numbered: first the function's inputs, then the result of each step. Nothing in it
-    is of Relay: a program can be pickled, sent to a device, or written out as C."""
-
-    steps: list[Step]
-    results: list[Any]
 
 
 def program_of(function: Any) -> Program:
@@ -63,39 +42,6 @@ def program_of(function: Any) -> Program:
     return Program(steps, [source(each) for each in results])
 
 
-def inputs_of(record: Any, arguments: list[Any]) -> dict[str, Any]:
-    """What the ports of a record are: a constant is in the record, for anything else it says which
-    argument of the composite it is. The output is neither."""
-
-    def source(tensor: Any) -> Any:
-        return arguments[tensor.input] if tensor.value is None else tensor.value
-
-    ports = {each.name: getattr(record, each.name) for each in dataclasses.fields(record)}
-    found = {}
-    for name, port in ports.items():
-        if isinstance(port, tuple) and port and isinstance(port[0], npu.Tensor):
-            found[name] = [source(each) for each in port]
-        elif isinstance(port, npu.Tensor) and (port.value is not None or port.input is not None):
-            found[name] = source(port)
-    return found
-
-
-def execute(program: Program, inputs: list[Any]) -> list[Any]:
-    """What the device does."""
-    values = list(inputs)
-
-    def value(source: Any) -> Any:
-        if isinstance(source, list):
-            return [value(each) for each in source]
-        return values[source] if isinstance(source, int) else source
-
-    for step in program.steps:
-        runs[step.record.pattern] += 1
-        tensors = {name: value(source) for name, source in step.inputs.items()}
-        values.append(kernels.run(step.record, **tensors))
-    return [value(each) for each in program.results]
-
-
 def generate(function: Any) -> Any:
     """A module with one function of the name that the host calls."""
     symbol = str(function.attrs["global_symbol"])
@@ -103,7 +49,7 @@ def generate(function: Any) -> Any:
 
     def call(*tensors: Any) -> None:
         count = len(function.params)
-        results = execute(program, [each.numpy() for each in tensors[:count]])
+        results = execute(program, [each.numpy() for each in tensors[:count]], kernels.run)
         for tensor, result in zip(tensors[count:], results):
             tensor.copyfrom(np.ascontiguousarray(result))
 

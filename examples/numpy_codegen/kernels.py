@@ -36,11 +36,13 @@ def narrowed(record: Any, values: Any) -> Any:
     return scaled(values, record.multiplier, record.shift) + int(record.y.zero_point)
 
 
-def windows(x: Any, size: Any, record: Any, fill: int, dilation: Any = (1, 1)) -> Any:
+def windows(
+    x: Any, size: Any, strides: Any, padding: Any, fill: int, dilation: Any = (1, 1)
+) -> Any:
     """The windows of an NHWC tensor: [N, H, W, C, rows, columns]."""
-    top, left, bottom, right = np.broadcast_to(record.padding, 4)
+    top, left, bottom, right = np.broadcast_to(padding, 4)
     x = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
-    (down, across), (far, wide) = record.strides, dilation
+    (down, across), (far, wide) = strides, dilation
     reach = ((size[0] - 1) * far + 1, (size[1] - 1) * wide + 1)
     seen: Any = sliding_window_view(x, reach, axis=(1, 2))  # type: ignore[call-overload]
     return seen[:, ::down, ::across, :, ::far, ::wide]
@@ -54,16 +56,22 @@ def whole(x: Any) -> Any:
 # ---- kernels ---------------------------------------------------------------------------------
 
 
+def outside_is_zero(record: Any, x: Any, w: Any) -> Any:
+    """The windows of a convolution. Outside of x is its zero point; `folded` takes it off."""
+    fill = int(record.x.zero_point)
+    return windows(x, w.shape[:2], record.strides, record.padding, fill, record.dilation)
+
+
 def conv2d(record: Any, x: Any, w: Any, bias: Any = None) -> Any:
-    """Outside of x is its zero point; `folded` takes it off everywhere."""
-    seen = whole(windows(x, w.shape[:2], record, int(record.x.zero_point), record.dilation))
+    seen = whole(outside_is_zero(record, x, w))
     channels = np.split(seen, record.groups, axis=3), np.split(whole(w), record.groups, axis=3)
     parts = [np.tensordot(one, other, axes=((4, 5, 3), (0, 1, 2))) for one, other in zip(*channels)]
     return narrowed(record, np.concatenate(parts, axis=3) + record.folded)
 
 
 def depthwise_conv2d(record: Any, x: Any, w: Any, bias: Any = None) -> Any:
-    seen = windows(x, w.shape[:2], record, int(record.x.zero_point), record.dilation)
+    w = w.reshape(record.kernel)
+    seen = outside_is_zero(record, x, w)
     sums = np.einsum("nhwcij,ijcm->nhwcm", whole(seen), whole(w))
     return narrowed(record, sums.reshape(sums.shape[:3] + (-1,)) + record.folded)
 
@@ -93,12 +101,24 @@ def mul(record: Any, x: Any, x2: Any) -> Any:
     return narrowed(record, (whole(x) - record.x.zero_point) * (whole(x2) - record.x2.zero_point))
 
 
+def maximum(record: Any, x: Any, x2: Any) -> Any:
+    return np.maximum(*sides(record, x, x2)) + int(record.y.zero_point)
+
+
+def minimum(record: Any, x: Any, x2: Any) -> Any:
+    return np.minimum(*sides(record, x, x2)) + int(record.y.zero_point)
+
+
 def concatenate(record: Any, xs: Any) -> Any:
     moved = [
         scaled(whole(x) - tensor.zero_point, multiplier, shift) + int(record.y.zero_point)
         for x, tensor, multiplier, shift in zip(xs, record.xs, record.multipliers, record.shifts)
     ]
     return np.concatenate(moved, record.axis)
+
+
+def concatenate2(record: Any, x: Any, x2: Any) -> Any:
+    return np.concatenate((x, x2), record.axis)
 
 
 def divided(sums: Any, counts: Any) -> Any:
@@ -108,18 +128,23 @@ def divided(sums: Any, counts: Any) -> Any:
 
 def mean(record: Any, x: Any) -> Any:
     sums = whole(x).sum(axis=tuple(record.axis), dtype="int32").reshape(record.y.shape)
-    return narrowed(record, divided(sums, x.size // sums.size) - record.x.zero_point)
+    left = x.size // sums.size // record.count
+    return narrowed(record, divided(sums, record.count) - left * int(record.x.zero_point))
+
+
+def pooled(record: Any, x: Any, fill: int) -> Any:
+    return windows(x, record.size, record.strides, record.padding, fill)
 
 
 def avg_pool2d(record: Any, x: Any) -> Any:
     """The average of what a window has of x, not of its padding."""
-    sums = windows(whole(x), record.size, record, 0).sum(axis=(4, 5))
-    counts = windows(np.ones_like(whole(x)), record.size, record, 0).sum(axis=(4, 5))
+    one = np.ones_like(x)
+    sums, counts = (pooled(record, whole(each), 0).sum(axis=(4, 5)) for each in (x, one))
     return divided(sums, counts)
 
 
 def max_pool2d(record: Any, x: Any) -> Any:
-    return windows(x, record.size, record, np.iinfo(x.dtype).min).max(axis=(4, 5))
+    return pooled(record, x, np.iinfo(x.dtype).min).max(axis=(4, 5))
 
 
 def pad(record: Any, x: Any) -> Any:
@@ -143,6 +168,11 @@ def clip(record: Any, x: Any) -> Any:
     return x
 
 
+def table(record: Any, x: Any) -> Any:
+    """A value of y for each value that x can have."""
+    return record.table[whole(x) - np.iinfo(x.dtype).min]
+
+
 # By the name of the pattern in npu.qpat.
 KERNELS: dict[str, Callable[..., Any]] = {
     "conv2d": conv2d,
@@ -151,7 +181,10 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "add": add,
     "subtract": subtract,
     "mul": mul,
+    "maximum": maximum,
+    "minimum": minimum,
     "concatenate": concatenate,
+    "concatenate2": concatenate2,
     "mean": mean,
     "avg_pool2d": avg_pool2d,
     "max_pool2d": max_pool2d,
@@ -162,4 +195,5 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "requantize": requantize,
     "relu": relu,
     "clip": clip,
+    **dict.fromkeys(("abs", "exp", "sigmoid", "tanh", "leaky_relu", "hard_swish"), table),
 }

@@ -3,81 +3,38 @@ are TVM's bit for bit, and no longer where a record is wrong."""
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.examples import numpy_example
+from tests.examples.numpy_example import COMPILE, DS_CNN, MODELS, copied, equal_kernels, shown
 from tests.long_run import LONG
-from tests.models import DATA, ROOT
-from tests.targets.bare.environments import python_of
 
-EXAMPLE = ROOT / "examples" / "numpy_codegen"
-README = (EXAMPLE / "README.md").read_text(encoding="utf-8")
-DS_CNN = ROOT / "examples" / "ds_cnn_kws_int8.tflite"
-MODELS = DATA / "tflite"
 INPUTS = 3
-WRITTEN = shutil.ignore_patterns("npu_patterns.py", "__pycache__")
 
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("example") / "numpy_codegen"
-    return compiled(folder, {})
+    return compiled(tmp_path_factory.mktemp("example") / "numpy_codegen", {})
 
 
 def compiled(folder: Path, changes: dict[str, str]) -> Path:
-    """A copy of the example, its patterns compiled, with changes of the pattern file."""
-    shutil.copytree(
-        EXAMPLE, folder, ignore=shutil.ignore_patterns("npu_patterns.py", "__pycache__")
-    )
-    text = (folder / "npu.qpat").read_text(encoding="utf-8")
-    for old, new in changes.items():
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
-    (folder / "npu.qpat").write_text(text, encoding="utf-8")
-    command = [sys.executable, "-m", "qpat", "compile", "npu.qpat", "-o", "npu_patterns.py"]
-    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    return folder
+    return numpy_example.compiled(folder, "relay", changes)
 
 
 def run(
     folder: Path, *words: object, environment: str = "tvm-0.16"
 ) -> subprocess.CompletedProcess[str]:
-    """What Python gives there, in an environment that has TVM and nothing of qpat."""
-    variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
-    return subprocess.run(
-        [str(each) for each in (python_of(environment), *words)],
-        cwd=folder,
-        env={**variables, "PYTHONNOUSERSITE": "1"},
-        capture_output=True,
-        text=True,
-    )
-
-
-def reports(text: str) -> dict[str, dict[str, int]]:
-    """How often each kernel ran, by the name of the model; all of them equal to TVM."""
-    found = {}
-    for model, report in re.findall(r"^(\S+)\.tflite: (.*?)(?=^\S|\Z)", text, re.DOTALL | re.M):
-        assert f"bit for bit equal to TVM on {INPUTS} inputs" in report, report
-        [ran] = re.findall("kernels that ran: (.*)", report)
-        found[model] = {name: int(count) for name, count in re.findall(r"(\w+) (\d+)", ran)}
-    return found
+    return numpy_example.run(folder, environment, *words)
 
 
 @pytest.mark.parametrize("environment", ["tvm-0.16", "tvm-0.9"])
 def test_the_readme_shows_what_it_prints(example: Path, environment: str) -> None:
-    commands, shown = re.findall(r"^```\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    last = commands.splitlines()[-1].split()
-    assert last == ["python", "compare.py", f"../{DS_CNN.name}"]
+    printed = shown(f"python compare.py ../{DS_CNN.name}")
     done = run(example, "compare.py", DS_CNN, environment=environment)
-    assert (done.returncode, done.stdout) == (0, shown), done.stderr
+    assert (done.returncode, done.stdout) == (0, printed), done.stderr
 
 
 NETWORKS = {
@@ -94,7 +51,7 @@ def test_networks_are_equal_bit_for_bit(name: str, example: Path) -> None:
     done = run(example, "compare.py", MODELS / f"{name}.tflite", "--inputs", INPUTS)
     assert done.returncode == 0, done.stdout + done.stderr
     wanted = {kernel: count * INPUTS for kernel, count in NETWORKS[name].items()}
-    assert reports(done.stdout) == {name: wanted}
+    assert equal_kernels(done.stdout, INPUTS) == {name: wanted}
 
 
 def test_operators_are_equal_bit_for_bit(example: Path) -> None:
@@ -121,7 +78,7 @@ def test_operators_are_equal_bit_for_bit(example: Path) -> None:
     models = [MODELS / "ops" / f"{name}.tflite" for names in kernels.values() for name in names]
     done = run(example, "compare.py", *models, "--inputs", INPUTS)
     assert done.returncode == 0, done.stdout + done.stderr
-    ran = reports(done.stdout)
+    ran = equal_kernels(done.stdout, INPUTS)
     assert list(ran) == [model.stem for model in models]
     for kernel, names in kernels.items():
         for name in names:
@@ -134,12 +91,12 @@ WRONG = {
     "zero point of the input": ("- x.zero_point * reshape(", "+ x.zero_point * reshape(", "conv2d"),
     "no bias": ("(bias.value ?? 0) - x.zero_point * sum", "-x.zero_point * sum", "fc_bias"),
     "multiplier": (
-        "fixed_point(sum.scale / y.scale)",
-        "fixed_point(1.01 * sum.scale / y.scale)",
+        "fixed_point(unit / y.scale)",
+        "fixed_point(1.01 * unit / y.scale)",
         "fc_bias",
     ),
     "the other side's scale": ("fixed_point(x2.scale / y.scale)", "fixed_point(1.0)", "sub"),
-    "product without a side": ("f32(x.scale * x2.scale) / y.scale", "x.scale / y.scale", "mul"),
+    "product without a side": ("scaled(f32(x.scale * x2.scale), y)", "scaled(x.scale, y)", "mul"),
     "scales of a concatenate": (
         "fixed_point(xs.scale / y.scale)",
         "fixed_point(xs.scale)",
@@ -218,10 +175,16 @@ def test_the_kernels_know_nothing_of_tvm(example: Path) -> None:
 
 
 def test_without_compiled_patterns_it_says_what_to_do(tmp_path: Path) -> None:
-    folder = tmp_path / "example"
-    shutil.copytree(
-        EXAMPLE, folder, ignore=shutil.ignore_patterns("npu_patterns.py", "__pycache__")
-    )
+    folder = copied(tmp_path / "example")
     done = run(folder, "compare.py", DS_CNN)
     assert done.returncode == 1
-    assert "qpat compile npu.qpat -o npu_patterns.py" in done.stderr
+    assert COMPILE["relay"] in done.stderr
+
+
+def test_a_file_that_is_no_model_is_said(example: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.tflite").write_text("no model")
+    done = run(example, "compare.py", tmp_path / "text.tflite", tmp_path / "none.tflite")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "text.tflite is not read: " in done.stderr
+    assert "none.tflite is not read: [Errno 2] No such file" in done.stderr
+    assert "Traceback" not in done.stderr
