@@ -7,6 +7,7 @@ needed: TVM itself compiles the call.
 
 from __future__ import annotations
 
+import itertools
 import platform
 from typing import Any
 
@@ -19,6 +20,7 @@ from tvm import relay, te
 
 # Said in full: a plain `llvm` means RISC-V in the distribution of TVM that is on the package index.
 HOST = f"llvm -mtriple={platform.machine()}-unknown-linux-gnu"
+serial_numbers = itertools.count()
 
 
 def program_of(function: Any) -> Program:
@@ -53,14 +55,16 @@ def generate(function: Any) -> Any:
         for tensor, result in zip(tensors[count:], results):
             tensor.copyfrom(np.ascontiguousarray(result))
 
-    tvm.register_func(f"{npu.COMPILER}.{symbol}", call, override=True)
+    # With a number, because the symbols of two models are the same.
+    name = f"{npu.COMPILER}.{symbol}.{next(serial_numbers)}"
+    tvm.register_func(name, call)
     inputs = [placeholder(param.checked_type) for param in function.params]
     returned = function.ret_type
     types = returned.fields if isinstance(returned, tvm.ir.TupleType) else [returned]
     made = te.extern(
         [shape_of(each) for each in types],
         inputs,
-        lambda ins, outs: tvm.tir.call_packed(f"{npu.COMPILER}.{symbol}", *ins, *outs),
+        lambda ins, outs: tvm.tir.call_packed(name, *ins, *outs),
         dtype=[str(each.dtype) for each in types],
         name="outputs",
     )

@@ -20,7 +20,7 @@ from program import Program, Step, execute, inputs_of
 from tvm import relax
 
 ARITHMETIC = {"real": real_kernels.run, "integer": kernels.run}
-numbers = itertools.count()
+serial_numbers = itertools.count()
 
 
 def offload(module: Any, arithmetic: str = "real") -> Any:
@@ -31,7 +31,7 @@ def offload(module: Any, arithmetic: str = "real") -> Any:
         function = regions[variable]
         if is_region(function):
             # One of its own: TVM's are made of the operators, and alike in models that are alike.
-            symbol = f"{npu.COMPILER}_{next(numbers)}"
+            symbol = f"{npu.COMPILER}_{next(serial_numbers)}"
             regions.update_func(variable, function.with_attr("global_symbol", symbol))
     options = {npu.COMPILER: {"arithmetic": arithmetic}}
     return relax.transform.RunCodegen(options)(regions)

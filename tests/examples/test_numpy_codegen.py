@@ -169,6 +169,37 @@ def test_a_program_has_nothing_of_tvm_in_it(example: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "15 False\n"), done.stderr
 
 
+TWO = """
+import sys
+import numpy as np
+import tflite
+from tvm import relay
+import compare, npu_patterns as npu
+alone, together = [], []
+for path in sys.argv[1:]:
+    model = tflite.Model.GetRootAsModel(open(path, "rb").read(), 0)
+    module, params = relay.frontend.from_tflite(model)
+    offloaded = npu.offload(module, params)
+    print([each.name_hint for each in offloaded.get_global_vars() if each.name_hint != "main"])
+    alone.append(compare.executor(module, params))
+    together.append(compare.executor(offloaded, {}))
+[name] = [each.name_hint for each in offloaded["main"].params]
+x = {name: (np.arange(384) % 256 - 128).astype("int8").reshape(1, 8, 8, 6)}
+for one, other in zip(alone, together):
+    print(np.array_equal(compare.results(one, x), compare.results(other, x)))
+"""
+
+
+def test_two_models_at_once_do_not_meet(example: Path) -> None:
+    """Their symbols are the same."""
+    done = run(
+        example, "-c", TWO, *(MODELS / "ops" / f"{name}.tflite" for name in ("relu", "relu6"))
+    )
+    names, others, *same = done.stdout.splitlines()
+    assert names == others
+    assert (done.returncode, same) == (0, ["True", "True"]), done.stdout + done.stderr
+
+
 def test_the_kernels_know_nothing_of_tvm(example: Path) -> None:
     done = run(example, "-c", "import sys, kernels; print('tvm' in sys.modules)")
     assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
