@@ -123,7 +123,8 @@ def mean(x: Any, *, axis: Any, keepdims: bool, **_: Any) -> Any:
 def exp(x: Any) -> Any:
     """Computed in float64, rounded once. The C library's expf, which TVM calls, differs from that
     in less than one number of a thousand; NumPy's own of float32 in more than one of three."""
-    return np.exp(np.float64(x)).astype("float32")
+    with np.errstate(over="ignore"):
+        return np.exp(np.float64(x)).astype("float32")
 
 
 def sigmoid(x: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from tests.examples.numpy_example import (
 
 INPUTS = 3
 VERSIONS = ("relax-0.27", "relax-0.26")
+CASES = Path(__file__).parent / "bare" / "relax_modules.py"
+each_version = pytest.mark.parametrize("environment", VERSIONS)
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     relay = numpy_example.compiled(folder / "relay", "relay", {})
     relax = compiled(folder / "numpy_codegen", {})
     (relay / "npu_patterns.py").rename(relax / "npu_patterns.py")
+    shutil.copy(CASES, relax)
     return relax
 
 
@@ -67,7 +71,7 @@ NETWORKS = {
 NETWORKS_ON = {"relax-0.27": list(NETWORKS), "relax-0.26": list(NETWORKS)[:1]}
 
 
-@pytest.mark.parametrize("environment", VERSIONS)
+@each_version
 def test_networks_are_equal_bit_for_bit(environment: str, example: Path) -> None:
     names = NETWORKS_ON[environment]
     models = [MODELS / f"{name}.tflite" for name in names]
@@ -109,7 +113,7 @@ def operators_on(environment: str) -> dict[str, str]:
     return {name: kernel for table in tables for kernel, names in table.items() for name in names}
 
 
-@pytest.mark.parametrize("environment", VERSIONS)
+@each_version
 def test_operators_are_equal_bit_for_bit(environment: str, example: Path) -> None:
     """Each kernel where its result is the result of the model."""
     kernels = operators_on(environment)
@@ -323,43 +327,16 @@ def test_without_compiled_patterns_it_says_what_to_do(tmp_path: Path) -> None:
 
 # ---- what it is made of --------------------------------------------------------------------
 
-SCRIPT = """
-import json, pickle, sys
-from pathlib import Path
-import numpy as np
-import tvm
-from tvm import relax
-import npu_relax as npu, relax_codegen, relax_compare
-from comparison import imported
-from program import runs
 
-def model(name):
-    return imported(Path(sys.argv[1]) / f"{name}.tflite", relax_compare.from_tflite)
-
-def computed(machine, *inputs):
-    return [each.tolist() for each in relax_compare.results(machine, list(inputs))]
-
-x = np.arange(-128, 128).astype("int8")
-"""
-
-
-def told(folder: Path, script: str, environment: str) -> Any:
-    """What a script of TVM and the example prints as JSON."""
-    done = run(folder, "-c", SCRIPT + script, MODELS, environment=environment)
+def told(folder: Path, case: str, environment: str = VERSIONS[0]) -> Any:
+    """What a case of bare/relax_modules.py finds."""
+    done = run(folder, CASES.name, case, MODELS, environment=environment)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-PROGRAMS = """
-regions = [each for each in npu.offload(model("resnet8_cifar_int8")).functions.values()]
-programs = [relax_codegen.program_of(each) for each in regions if relax_codegen.is_region(each)]
-text = pickle.dumps(programs)
-print(json.dumps([sum(len(each.steps) for each in pickle.loads(text)), b"tvm" in text]))
-"""
-
-
 def test_a_program_has_nothing_of_tvm_in_it(example: Path) -> None:
-    assert told(example, PROGRAMS, VERSIONS[0]) == [14, False]
+    assert told(example, "programs") == [14, False]
 
 
 def test_the_kernels_know_nothing_of_tvm(example: Path) -> None:
@@ -367,73 +344,14 @@ def test_the_kernels_know_nothing_of_tvm(example: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
 
 
-# The symbols that TVM makes are the same for both.
-TWO = """
-def sigmoid(scale):
-    builder = relax.BlockBuilder()
-    x_ = relax.Var("x", relax.TensorType((256,), "int8"))
-    with builder.function("main", [x_]):
-        with builder.dataflow():
-            zero, out = relax.const(0, "int32"), relax.const(1 / 256, "float32")
-            scale = relax.const(scale, "float32")
-            real = builder.emit(relax.op.dequantize(x_, scale, zero, axis=0))
-            real = builder.emit(relax.op.sigmoid(real))
-            y = builder.emit(relax.op.quantize(real, out, zero, axis=0, out_dtype="int8"))
-            y = builder.emit_output(y)
-        builder.emit_func_output(y)
-    return builder.get()
-
-modules = [sigmoid(0.05), sigmoid(0.02)]
-offloaded = [relax_compare.machine(relax_codegen.offload(each)) for each in modules]
-alone = [relax_compare.machine(each) for each in modules]
-names = [
-    [each.name_hint for each in npu.offload(module).get_global_vars()] for module in modules
-]
-print(json.dumps([
-    names[0] == names[1],
-    [computed(each, x) for each in offloaded] == [computed(each, x) for each in alone],
-    runs["sigmoid"],
-]))
-"""
+@each_version
+def test_two_models_of_one_structure_do_not_meet(environment: str, example: Path) -> None:
+    assert told(example, "two", environment) == [True, True, True, 2]
 
 
-@pytest.mark.parametrize("environment", VERSIONS)
-def test_two_models_of_one_structure_do_not_meet(example: Path, environment: str) -> None:
-    assert told(example, TWO, environment) == [True, True, 2]
-
-
-# Two composites of one region are results, one of them is an input of the other; the host computes
-# between two regions.
-SEVERAL = """
-builder = relax.BlockBuilder()
-x_ = relax.Var("x", relax.TensorType((256,), "int8"))
-zero = relax.const(0, "int32")
-def step(operator, value, scale, out):
-    real = relax.op.dequantize(value, relax.const(scale, "float32"), zero, axis=0)
-    real = builder.emit(operator(builder.emit(real)))
-    made = relax.op.quantize(real, relax.const(out, "float32"), zero, axis=0, out_dtype="int8")
-    return builder.emit(made)
-with builder.function("main", [x_]):
-    with builder.dataflow():
-        a = step(relax.op.sigmoid, x_, 0.05, 1 / 128)
-        b = step(relax.op.tanh, a, 1 / 128, 1 / 128)
-        c = step(relax.op.cos, b, 1 / 128, 1 / 128)
-        d = step(relax.op.abs, c, 1 / 128, 1 / 100)
-        y = builder.emit_output(relax.Tuple([a, d, b]))
-    builder.emit_func_output(y)
-module = builder.get()
-print(json.dumps([
-    computed(relax_compare.machine(relax_codegen.offload(module)), x),
-    computed(relax_compare.machine(module), x),
-    relax_compare.described(npu.offload(module)),
-    dict(runs),
-]))
-"""
-
-
-@pytest.mark.parametrize("environment", VERSIONS)
-def test_regions_have_several_results(example: Path, environment: str) -> None:
-    found, wanted, described, ran = told(example, SEVERAL, environment)
+@each_version
+def test_regions_have_several_results(environment: str, example: Path) -> None:
+    found, wanted, described, ran = told(example, "several", environment)
     assert found == wanted
     assert [len(set(each)) > 20 for each in wanted] == [True] * 3
     assert described.splitlines() == [
@@ -443,56 +361,26 @@ def test_regions_have_several_results(example: Path, environment: str) -> None:
     assert ran == {"abs": 1, "sigmoid": 1, "tanh": 1}
 
 
-# Zero points at which ReLU cuts something off, which those of models are not.
-ACTIVATIONS = """
-def activation(operator, *bounds):
-    builder = relax.BlockBuilder()
-    x_ = relax.Var("x", relax.TensorType((256,), "int8"))
-    with builder.function("main", [x_]):
-        with builder.dataflow():
-            scale, zero = relax.const(0.05, "float32"), relax.const(-7, "int32")
-            real = builder.emit(relax.op.dequantize(x_, scale, zero, axis=0))
-            real = builder.emit(operator(real, *bounds))
-            scale, zero = relax.const(0.0625, "float32"), relax.const(3, "int32")
-            y = builder.emit(relax.op.quantize(real, scale, zero, axis=0, out_dtype="int8"))
-            y = builder.emit_output(y)
-        builder.emit_func_output(y)
-    return builder.get()
-
-found = []
-for module in (activation(relax.op.nn.relu), activation(relax.op.clip, 0, 6)):
-    alone = relax_compare.machine(module)
-    for arithmetic in ("real", "integer"):
-        together = relax_compare.machine(relax_codegen.offload(module, arithmetic))
-        [[wanted], [numbers]] = computed(alone, x), computed(together, x)
-        found.append([wanted == numbers, min(numbers), max(numbers)])
-print(json.dumps(found + [runs["requantize"]]))
-"""
-
-
-@pytest.mark.parametrize("environment", VERSIONS)
-def test_activations_cut_at_their_bounds(example: Path, environment: str) -> None:
+@each_version
+def test_activations_cut_at_their_bounds(environment: str, example: Path) -> None:
     # (127 + 7) * 0.05 / 0.0625 + 3 is 110, and 6 / 0.0625 + 3 is 99.
     wanted = [[True, 3, 110]] * 2 + [[True, 3, 99]] * 2
-    assert told(example, ACTIVATIONS, environment) == [*wanted, 4]
+    assert told(example, "activations", environment) == [*wanted, 4]
 
 
-REFUSED = """
-def said(*arguments):
-    try:
-        relax.transform.RunCodegen(*arguments)(npu.offload(model("ops/sigmoid")))
-    except Exception as error:
-        return type(error).__name__ + ": " + str(error)
-
-print(json.dumps([
-    said({"npu": {"arithmetic": "decimal"}}), said(), said()
-]))
-"""
+@each_version
+def test_random_convolutions(environment: str, example: Path) -> None:
+    """Equal in real numbers, off by one at most in integers; a depth multiplier is left."""
+    found = told(example, "convolutions", environment)
+    composites = {kind: each["composites"] for kind, each in found.items()}
+    assert composites == {"plain": 5, "grouped": 5, "depthwise": 5, "multiplied": 0}
+    assert [each["real"] for each in found.values()] == [0] * 4
+    assert all(each["most"] <= 1 for each in found.values())
 
 
-@pytest.mark.parametrize("environment", VERSIONS)
-def test_what_it_refuses(example: Path, environment: str) -> None:
-    decimal, first, second = told(example, REFUSED, environment)
+@each_version
+def test_what_it_refuses(environment: str, example: Path) -> None:
+    decimal, first, second = told(example, "refused", environment)
     assert "ValueError: the arithmetic of npu is real or integer, not decimal" in decimal
     assert first is None
     assert "ValueError: there is a function fused_relax_dequantize_relax_sigmoid" in second
