@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSIONS = {"relay": "3.10", "tvm-0.16": "3.10", "tvm-0.9": "3.8", "plain": "3.10"}
-VERSIONS |= {"relax-0.27": "3.10", "relax-0.26": "3.10"}
+VERSIONS |= {"relax-0.27": "3.10", "relax-0.26": "3.10", "relax-torch": "3.11"}
 
 
 class Machine:

@@ -10,7 +10,7 @@ from tools.count_lines import PATTERNS, TABLES, by_position, main, python_lines,
 
 DOCS = (Path(__file__).parents[2] / "docs" / "library.md").read_text(encoding="utf-8")
 # What frontends write, not a table of TVM's.
-FRONTENDS = {"tflite.qpat", "onnx.qpat", "pytorch.qpat"}
+FRONTENDS = {"tflite.qpat", "onnx.qpat", "pytorch.qpat", "pytorch_pt2e.qpat"}
 
 PYTHON = '''"""A module."""
 # A comment.

@@ -21,6 +21,15 @@ def python_of(environment: str) -> Path:
     return python
 
 
+def python_with_torch() -> Path:
+    """The Python of the environment that has PyTorch, which is made on demand only; skips where it
+    is not there."""
+    python = ROOT / ".environments" / "relax-torch" / "bin" / "python"
+    if not python.exists():
+        pytest.skip("PyTorch is not installed; `scripts/environment relax-torch` does it")
+    return python
+
+
 def printed(python: Path, script: Path, generated: Path, *words: object) -> str:
     """What a script prints of a generated module. It runs away from the checkout: qpat must not be
     found in the working folder."""
