@@ -108,7 +108,7 @@ def test_kept_exports(generated: Path, environment: str, name: str) -> None:
 # ---- imported ------------------------------------------------------------------------------
 
 
-@cache
+@pytest.fixture(scope="session")
 def of_torch(generated: Path) -> dict[str, Any]:
     told = printed(python_with_torch(), HERE / "run_pt2e.py", generated)
     found: dict[str, Any] = json.loads(told.splitlines()[-1])
@@ -116,32 +116,34 @@ def of_torch(generated: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", FOUND)
-def test_exports_imported_whole(generated: Path, name: str) -> None:
-    found = of_torch(generated)[name]
+def test_exports_imported_whole(of_torch: dict[str, Any], name: str) -> None:
+    found = of_torch[name]
     check(name, found["whole"], found["said"])
 
 
 @pytest.mark.parametrize("name", ["residual", "residual_per_tensor", "integer_bias"])
-def test_exports_that_are_decomposed_have_the_same_records(generated: Path, name: str) -> None:
-    found = of_torch(generated)[name]
+def test_exports_that_are_decomposed_have_the_same_records(
+    of_torch: dict[str, Any], name: str
+) -> None:
+    found = of_torch[name]
     check(name, found["core"], found["said"])
     assert found["core"]["composites"] == found["whole"]["composites"]
 
 
-def test_a_soup_that_is_decomposed(generated: Path) -> None:
+def test_a_soup_that_is_decomposed(of_torch: dict[str, Any]) -> None:
     """`silu` is in parts that have a pattern; a dense layer of what is transposed is a product of
     batches, which has none."""
-    found = of_torch(generated)["soup"]["core"]
+    found = of_torch["soup"]["core"]
     wanted = SOUP + Counter(swish=1, dequantize=1)
     wanted["dense"] -= 1
     assert Counter(found["composites"]) == wanted
     assert "relax.nn.gelu" in found["host"]
 
 
-def test_kept_exports_are_what_is_imported(generated: Path) -> None:
+def test_kept_exports_are_what_is_imported(of_torch: dict[str, Any]) -> None:
     """The files in tests/data are up to date; freeze_pt2e.py writes them."""
     for name in FROZEN:
-        found = of_torch(generated)[name]["said"]
+        found = of_torch[name]["said"]
         said = json.loads((KEPT / f"pt2e_{name}.json").read_text(encoding="utf-8"))
         # Another processor may add up in another order.
         assert [len(found[each]) for each in found] == [len(said[each]) for each in found]
@@ -149,8 +151,8 @@ def test_kept_exports_are_what_is_imported(generated: Path) -> None:
         assert np.allclose(*scales, rtol=1e-2)
 
 
-def test_exports_that_are_refused(generated: Path) -> None:
-    refused = of_torch(generated)["refused"]
+def test_exports_that_are_refused(of_torch: dict[str, Any]) -> None:
+    refused = of_torch["refused"]
     dynamic = refused["dynamic"]
     assert all(each.startswith("QP360: ") for each in dynamic)
     assert any("choose_qparams.tensor): it computes scale" in each for each in dynamic)
