@@ -89,7 +89,7 @@ def test_wheel_requires_lark_and_numpy_only(plain: Plain) -> None:
         metadata = Parser().parsestr(archive.read(f"qpat-{VERSION}.dist-info/METADATA").decode())
     always = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert always == ["lark<2,>=1.2", "numpy>=1.23"]
-    assert metadata.get_all("Provides-Extra") == ["dev", "relax", "relay"]
+    assert metadata.get_all("Provides-Extra") == ["dev", "pytorch", "relax", "relay"]
 
 
 def test_sdist_has_all_that_the_wheel_is_made_of(plain: Plain, tmp_path: Path, run: Run) -> None:
