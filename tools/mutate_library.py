@@ -12,6 +12,7 @@ import argparse
 from collections import Counter
 
 from qpat.compiler import compile_file
+from qpat.relay.environment import installed_ir
 from tests.verify.mutations import EQUIVALENT, mutants, noticed
 
 
@@ -22,7 +23,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--inputs", type=int, default=32)
     options = parser.parse_args()
-    compiled = compile_file(options.file)
+    compiled = compile_file(options.file, installed_ir(), unsaid="ignore")
     counts: Counter[str] = Counter()
     for pattern in compiled.module.patterns:
         if options.pattern and pattern.name not in options.pattern:

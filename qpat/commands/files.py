@@ -9,7 +9,7 @@ import os
 import sys
 
 from qpat.diagnostics import QpatError
-from qpat.terminal import FINDINGS, FINE, WRONG_USE, print_findings
+from qpat.terminal import FINDINGS, FINE, WRONG_USE, print_findings, progress
 
 
 def check(options: argparse.Namespace) -> int:
@@ -96,17 +96,17 @@ def test(options: argparse.Namespace) -> int:
 def verify(options: argparse.Namespace) -> int:
     import json
 
-    from qpat.compiler import compile_file
+    from qpat.commands.models import compiled_here
     from qpat.files import write_atomically
     from qpat.options import parse_options, require_pattern
 
-    compiled = compile_file(options.file)
+    compiled = compiled_here(options.file, progress())
     print_findings(compiled.warnings, options.color)
     for name in options.pattern:
         require_pattern(compiled.module, name, options.file)
-    from qpat.relay.environment import require_relay
+    from qpat.relay.environment import require_tvm
 
-    require_relay()
+    require_tvm()
     from qpat.verify import report
     from qpat.verify.verification import verify
 

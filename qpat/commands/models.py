@@ -22,18 +22,18 @@ def _partitioned(options: argparse.Namespace, say: Callable[[str], None]) -> Par
     return partition(options.model, compiled, progress=say, options=chosen)
 
 
-def _compiled(options: argparse.Namespace, say: Callable[[str], None]) -> Compiled:
+def compiled_here(path: str, say: Callable[[str], None]) -> Compiled:
     """The patterns of a command line, for the IR of the TVM that is installed. Of what that cannot
     say there is a line in all: a file of one IR would have pages of it."""
     from qpat.compiler import compile_file
     from qpat.records import replace
     from qpat.relay.environment import installed_ir
 
-    compiled = compile_file(options.patterns, installed_ir())
+    compiled = compile_file(path, installed_ir())
     unsaid = [each for each in compiled.warnings if each.code in ("QP092", "QP093")]
     if unsaid:
         count = f"{len(unsaid)} pattern{'s' if len(unsaid) > 1 else ''} or rows"
-        show = f"qpat compile {options.patterns} --target {compiled.target}"
+        show = f"qpat compile {path} --target {compiled.target}"
         say(f"left out, as {compiled.target} cannot say them: {count} ({show})")
     warnings = tuple(each for each in compiled.warnings if each not in unsaid)
     return replace(compiled, warnings=warnings)
@@ -46,7 +46,7 @@ def _prepared(
     from qpat.options import parse_options
     from qpat.relay.environment import require_tvm
 
-    compiled = _compiled(options, say)
+    compiled = compiled_here(options.patterns, say)
     print_findings(compiled.warnings, options.color)
     say("loading TVM")
     require_tvm()

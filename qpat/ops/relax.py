@@ -46,6 +46,10 @@ tan tanh where
 """
 
 
+class Unsaid(Exception):
+    """Relax has no counterpart of an operator or attribute; the text says of which."""
+
+
 @dataclass(frozen=True, eq=False)
 class Counterpart:
     """The Relax operator that stands for one of Relay.
@@ -53,10 +57,11 @@ class Counterpart:
     A call has `operands` tensors, as Relay's has, and behind them `values` that are no tensors. An
     attribute of Relay's is one of another name (`renamed`), a value by its position among the
     arguments (`arguments`), can be one thing only (`fixed`), or has the same name: those in
-    `attributes`.
+    `attributes`. `places` are what TVM's builder calls the arguments.
     """
 
     name: str
+    places: tuple[str, ...]
     operands: int
     values: int
     attributes: frozenset[str]
@@ -89,6 +94,7 @@ def counterpart(name: str) -> Counterpart | None:
     named = {key: at for key, at in stated.items() if at in entry.get("attributes", ())}
     return Counterpart(
         f"relax.{relax}",
+        tuple(places),
         len(places) - len(values),
         len(values),
         frozenset(key for key, at in named.items() if key == at),

@@ -9,6 +9,7 @@ import numpy as np
 import tvm
 from tvm import relay
 
+from qpat.ops.plain import plain
 from qpat.ops.table import operator
 
 
@@ -23,7 +24,7 @@ def make_call(name: str, operands: Sequence[Any], attributes: Mapping[str, Any])
     op = tvm.ir.Op.get(name)
     if described is None or not op.attrs_type_key:
         return relay.Call(op, list(operands), None)
-    given = {key: _plain(value) for key, value in attributes.items() if value is not None}
+    given = {key: plain(value) for key, value in attributes.items() if value is not None}
     for key, value in given.items():
         # As Relay's builders do: `axis=0` of a reduction.
         if described.attributes[key].type == "list" and isinstance(value, int):
@@ -37,17 +38,24 @@ def make_call(name: str, operands: Sequence[Any], attributes: Mapping[str, Any])
     return relay.Call(op, list(operands), tvm.ir.make_node(op.attrs_type_key, **given))
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return [_plain(each) for each in value.tolist()]
-    if isinstance(value, tuple | list):
-        return [_plain(each) for each in value]
-    return value.item() if isinstance(value, np.generic) else value
-
-
 def constant(value: Any, dtype: str) -> Any:
     """A constant. `relay.const` makes int32 of int64 where it is not told otherwise."""
     return relay.Constant(tvm.nd.array(np.asarray(value, dtype)))
+
+
+def variable(name: str, shape: Sequence[int], dtype: str) -> Any:
+    """A free variable."""
+    return relay.var(name, shape=tuple(shape), dtype=dtype)
+
+
+def tuple_of(fields: Sequence[Any]) -> Any:
+    """A tuple of expressions."""
+    return relay.Tuple(list(fields))
+
+
+def field_of(value: Any, index: int) -> Any:
+    """A field of an expression that is a tuple."""
+    return relay.TupleGetItem(value, index)
 
 
 def typed(expr: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How far what a graph computes may be from its meaning: derived from the row, call by call.
+"""How far what a Relay graph computes may be from its meaning: derived from the row, call by call.
 
 The unit is the output's last place. A graph that only moves integers has a bound of 0.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from qpat.records import dataclass
 from qpat.semantics import ir
 from qpat.semantics.walk import below
-from qpat.verify.drafts import Drawn
+from qpat.verify.drafts import Drawn, Graph
 
 # A call that computes in float32 is within half a unit of its value, in what is verified.
 _IN_FLOAT = 0.5
@@ -22,7 +22,7 @@ _THROUGH_FLOAT = (
     *("log", "rsqrt", "sigmoid", "sqrt", "tanh"),
 )
 # What a call rounds away at most, in units of its own result, and where that is to be read.
-_ROUNDS: dict[str, float] = {
+ROUNDS: dict[str, float] = {
     # Half a unit: src/relay/qnn/op/requantize.cc and quantize.cc round to nearest.
     "qnn.requantize": 0.5,
     "qnn.quantize": 0.5,
@@ -41,14 +41,14 @@ _ROUNDS: dict[str, float] = {
     **{f"qnn.{name}": 0.5 + _IN_FLOAT for name in _THROUGH_FLOAT},
 }
 # What makes an error of an operand no larger, on real numbers.
-_KEEPS_ERRORS = frozenset(
+KEEPS_ERRORS = frozenset(
     [
         *("clip", "nn.relu", "maximum", "minimum", "max", "min", "mean", "cast", "copy"),
         *("nn.max_pool2d", "nn.avg_pool2d", "nn.pad", "nn.mirror_pad", "concatenate", "split"),
         *("reshape", "squeeze", "expand_dims", "transpose", "reverse", "tile", "strided_slice"),
         *("nn.depth_to_space", "nn.space_to_depth", "nn.batch_flatten", "add", "subtract"),
         *("qnn.requantize", "qnn.quantize", "qnn.dequantize", "qnn.add", "qnn.subtract"),
-        *("qnn.concatenate", "nn.bias_add"),
+        *("qnn.concatenate", "nn.bias_add", "abs", "negative", "broadcast_to", "repeat", "stack"),
     ]
 )
 # float32 has 24 bits: a product of scales that was rounded to it, and the multiplier of it.
@@ -57,27 +57,29 @@ RELATIVE = 2.0**-21
 
 @dataclass(frozen=True)
 class Bound:
-    """At most `units` of the output's last place, for the reasons `parts`. `in_ulps`: the output is
-    a float, whose last place depends on its value."""
+    """At most `units` of the output's last place, for the reasons `parts`, and `relative` of the
+    output's integers. `in_ulps`: it is a float, whose last place depends on its value."""
 
     units: float
     parts: tuple[str, ...]
     in_ulps: bool = False
+    relative: float = RELATIVE
 
 
 class NoBound(Exception):
     """How much is rounded away cannot be said; the text says why."""
 
 
-def derive_bound(row: ir.Row, types: Mapping[int, Any], drawn: Mapping[int, Drawn]) -> Bound:
+def derive_bound(row: ir.Row, graph: Graph) -> Bound:
     """The bound of a row for parameters that were drawn. Raises NoBound."""
+    types, drawn = graph.types, graph.drawn
     if _dtype(types[row.root]).startswith("float"):
         calls = sum(_dtype(types[index]).startswith("float") for index in _calls(row))
         return Bound(float(calls), (f"{calls} of float32",), in_ulps=True)
     parts: list[str] = []
     units = 0.0
     for index, node in _calls(row).items():
-        loss = _ROUNDS.get(node.operator)
+        loss = ROUNDS.get(node.operator)
         if loss is None or _dtype(types[index]).startswith("float"):
             continue
         _check_users(row, index)
@@ -121,5 +123,5 @@ def _check_users(row: ir.Row, index: int) -> None:
                 continue
             seen.add(number)
             waiting.append(number)
-            if isinstance(node, ir.Call) and node.operator not in _KEEPS_ERRORS:
+            if isinstance(node, ir.Call) and node.operator not in KEEPS_ERRORS:
                 raise NoBound(f"{node.operator} works on what was rounded before")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qpat.verify.bounds import RELATIVE, Bound
+from qpat.verify.bounds import Bound
 from qpat.verify.evaluation import quantized_steps
 
 Array = NDArray[Any]
@@ -47,7 +47,7 @@ def compare(got: Array, real: Array, output: Any, bound: Bound, is_raw: bool) ->
         least, most = output.range
         wanted, unit = np.clip(steps, least, most), np.ones_like(steps)
         zero = 0.0 if is_raw else np.max(np.abs(np.float64(output.zero_point)))
-        slack = 1e-6 + RELATIVE * (np.abs(np.nan_to_num(wanted)) + zero)
+        slack = 1e-6 + bound.relative * (np.abs(np.nan_to_num(wanted)) + zero)
         real = steps
     known = np.isfinite(real) & (np.abs(real) < _WIDEST)
     wide = got.astype("float64")

@@ -1,4 +1,4 @@
-"""A row of the pattern IR as a random Relay graph: nodes, constants, scales and zero points."""
+"""A row of the pattern IR as a random graph: nodes, constants, scales and zero points."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tvm import relay
 
 from qpat.ops.roles import SCALAR, roles
 from qpat.ops.table import operator
-from qpat.relay.calls import constant, make_call, typed
+from qpat.relay.kinds import relay
 from qpat.semantics import ir
 from qpat.semantics.folding import Folding
 from qpat.semantics.walk import walk
+from qpat.verify.graphs import graphs
 from qpat.verify.shapes import Shape, Unfit, random_shape, rule
 
 ACCUMULATORS = ("qnn.conv2d", "qnn.conv2d_transpose", "qnn.dense", "qnn.batch_matmul")
 # Operators that give another dtype than they take.
 _CONVERTING = (*ACCUMULATORS, "cast", "qnn.requantize", "qnn.quantize", "qnn.dequantize")
+# Operators on real numbers beside which a bias may stand.
+_WEIGHTED = ("nn.conv2d", "nn.conv2d_transpose", "nn.dense", "nn.matmul")
 _SHIFTS = ("left_shift", "right_shift")
 _FOLDING = Folding()
 _FLOATS = (0.5, 1.0, 2.0, 3.0, 1.5)
@@ -38,12 +40,14 @@ class Drawn:
 @dataclass(frozen=True, eq=False)
 class Graph:
     """A typed graph of a row. `inputs` are its variables by name with shape and dtype; `drawn` are
-    the parameters by index of the row's space; `nodes` are the nodes' types by index."""
+    the parameters by index of the row's space; `types` and `exprs` are those of the row's nodes, by
+    index."""
 
     root: Any
     inputs: Mapping[str, tuple[Shape, str]]
     drawn: Mapping[int, Drawn]
     types: Mapping[int, Any]
+    exprs: Mapping[int, Any]
 
 
 def draw_graph(
@@ -59,7 +63,7 @@ def draw_graph(
     Raises Unfit, or what TVM raises where an operator does not take what was drawn.
     """
     maker = _Maker(pattern, row, shapes, values, scales)
-    root = typed(maker.make(row.root))
+    root = graphs().typed(maker.make(row.root))
     maker.draw_what_is_open()
     if not maker.inputs:
         raise Unfit("all inputs are constants")
@@ -70,7 +74,7 @@ def draw_graph(
         for space in maker.scales
         if space in maker.zero_points
     }
-    return Graph(root, dict(maker.inputs), drawn, dict(maker.types))
+    return Graph(root, dict(maker.inputs), drawn, dict(maker.types), dict(maker.exprs))
 
 
 def mentioned(pattern: ir.Pattern) -> tuple[float, ...]:
@@ -135,7 +139,7 @@ class _Maker:
         """The expression of a node; of this shape and dtype where it can be chosen."""
         if index not in self.exprs:
             self.exprs[index] = self._made(index, wanted, dtype, user)
-            self.types[index] = typed(self.exprs[index]).checked_type
+            self.types[index] = graphs().typed(self.exprs[index]).checked_type
         return self.exprs[index]
 
     def _made(self, index: int, wanted: Any, dtype: str | None, user: str) -> Any:
@@ -144,7 +148,7 @@ class _Maker:
             case ir.Input():
                 return self._leaf(node, index, wanted, dtype, user)
             case ir.Literal():
-                return constant(node.value, dtype or "float32")
+                return graphs().constant(node.value, dtype or "float32")
             case ir.Call():
                 return _Draft(self, index, node, wanted).call()
             case ir.Elements():
@@ -153,9 +157,9 @@ class _Maker:
                 shapes = wanted if isinstance(wanted, list) else [wanted] * len(elements)
                 shapes += shapes[-1:] * (len(elements) - len(shapes))
                 pairs = zip(elements, shapes, strict=False)
-                return relay.Tuple([self.make(each, shape, dtype) for each, shape in pairs])
+                return graphs().tuple_of([self.make(each, shape, dtype) for each, shape in pairs])
             case ir.Field(value=value, index=number):
-                return relay.TupleGetItem(self.make(value, wanted, dtype), number)
+                return graphs().field_of(self.make(value, wanted, dtype), number)
         raise Unfit(f"no instance is made of {type(node).__name__}")
 
     def _leaf(self, node: ir.Input, index: int, wanted: Any, dtype: str | None, user: str) -> Any:
@@ -166,9 +170,9 @@ class _Maker:
         if node.constness is ir.Constness.EITHER:
             is_constant = not self.shapes.integers(0, 4)
         if is_constant:
-            return constant(self._constant(shape, chosen, user), chosen)
+            return graphs().constant(self._constant(shape, chosen, user), chosen)
         self.inputs[name] = (shape, chosen)
-        return relay.var(name, shape=shape, dtype=chosen)
+        return graphs().variable(name, shape, chosen)
 
     def _many(self, node: ir.Elements, wanted: Any) -> Any:
         first = random_shape(self.shapes)
@@ -178,8 +182,8 @@ class _Maker:
         for number, shape in enumerate(shapes):
             name = f"{node.name}_{number}"
             self.inputs[name] = (tuple(shape), chosen)
-            fields.append(relay.var(name, shape=tuple(shape), dtype=chosen))
-        return relay.Tuple(fields)
+            fields.append(graphs().variable(name, shape, chosen))
+        return graphs().tuple_of(fields)
 
     def port_dtype(self, name: str, hint: str | None) -> str:
         """The dtype of a port, drawn once; of what is no port the one that suits its user."""
@@ -242,8 +246,8 @@ class _Maker:
             is_operand = draft.node.operator.startswith("qnn.")
             dtype = "int32" if is_operand else draft.dtype_at(0)
         if count is None:
-            return constant(value, dtype)
-        return relay.Tuple([constant(each, dtype) for each in value])
+            return graphs().constant(value, dtype)
+        return graphs().tuple_of([graphs().constant(each, dtype) for each in value])
 
     def _scale(self, space: int, site: ir.Site, draft: _Draft, count: int | None) -> Any:
         if space not in self.scales:
@@ -424,7 +428,7 @@ class _Draft:
                 self.maker.exprs[operand] = self.maker.slot(operand, self, position)
             hint = self.dtype_at(0) if position else None
             operands.append(self.maker.make(operand, (), hint, self.node.operator))
-        return make_call(self.node.operator, operands, self.attributes)
+        return graphs().make_call(self.node.operator, operands, self.attributes)
 
     # ---- what rules ask ----
     def pick(self, name: str, *choices: Any) -> Any:
@@ -458,6 +462,18 @@ class _Draft:
     def is_leaf(self, name: str) -> bool:
         node = self.maker.row.nodes[self.node.operands[self.positions[name]]]
         return isinstance(node, ir.Input)
+
+    def is_bias(self, name: str) -> bool:
+        nodes = self.maker.row.nodes
+        beside = nodes[self.node.operands[0]]
+        if not isinstance(beside, ir.Call) or beside.operator not in _WEIGHTED:
+            return False
+        node = nodes[self.node.operands[self.positions[name]]]
+        if not isinstance(node, ir.Call):
+            return False
+        while isinstance(node, ir.Call):
+            node = nodes[node.operands[0]]
+        return isinstance(node, ir.Input) and node.constness is ir.Constness.CONSTANT
 
     def channel_axis(self, rank: int) -> int:
         """Of the convolution whose accumulator this is."""

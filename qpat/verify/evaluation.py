@@ -9,14 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tvm
 from numpy.typing import NDArray
-from tvm import relay
 
-from qpat.relay.calls import make_call, typed
+from qpat.ops.relax import Unsaid
 from qpat.relay.environment import Heard, reason
 from qpat.targets.relay_derived import along
 from qpat.targets.relay_reading import Refused
+from qpat.verify.graphs import graphs
 
 Array = NDArray[Any]
 
@@ -30,11 +29,12 @@ class Contradiction(Exception):
 
 
 class Meaning:
-    """The meaning of one record as a Relay graph in float64, and what its variables stand for.
+    """The meaning of one record as a graph in float64, and what its variables stand for.
 
     `expr` has a variable for each port and each number, so that graphs of other parameters are
     equal. Numbers are `numbers` by the variable's name; ports are variables named after them.
-    Raises Contradiction where TVM does not type it, and Unevaluated where a port is absent.
+    Raises Contradiction where TVM does not type it, and Unevaluated where a port is absent or Relax
+    has no such operator.
     """
 
     def __init__(self, meaning: Any, ports: Mapping[str, Any], heard: Heard) -> None:
@@ -43,21 +43,25 @@ class Meaning:
         self._ports = ports
         try:
             self.expr = self._expr(meaning)
-            typed(self.expr)
+            graphs().typed(self.expr)
+        except Unsaid as error:
+            raise Unevaluated(f"its meaning: {error}") from None
+        except Unevaluated:
+            raise
         # What TVM raises where an attribute does not fit, or shapes do not, is of all kinds.
-        except (AttributeError, TypeError, ValueError, tvm.error.TVMError) as error:
+        except Exception as error:
             raise Contradiction(f"its meaning has no value: {reason(error, heard)}") from None
 
     def is_like(self, other: Meaning) -> bool:
         """Whether it is the same graph, with other numbers."""
-        return bool(tvm.ir.structural_equal(self.expr, other.expr, map_free_vars=True))
+        return bool(graphs().same(self.expr, other.expr))
 
     def _expr(self, meaning: Any) -> Any:
         if isinstance(meaning, str):
             return self._port(meaning)
         if hasattr(meaning, "op"):
             operands = [self._expr(each) for each in meaning.operands]
-            return make_call(meaning.op, operands, meaning.attributes)
+            return graphs().make_real(meaning.op, operands, meaning.attributes)
         name = f"number_{len(self.numbers)}"
         self.numbers[name] = np.asarray(meaning, "float64")
         return self._variable(name, self.numbers[name].shape)
@@ -69,12 +73,12 @@ class Meaning:
         if isinstance(tensor, tuple):
             names = [f"{name}_{number}" for number in range(len(tensor))]
             pairs = zip(names, tensor, strict=True)
-            return relay.Tuple([self._variable(each, one.shape) for each, one in pairs])
+            return graphs().tuple_of([self._variable(each, one.shape) for each, one in pairs])
         return self._variable(name, tensor.shape)
 
     def _variable(self, name: str, shape: Sequence[int | None]) -> Any:
         if name not in self.variables:
-            self.variables[name] = relay.var(name, shape=tuple(shape), dtype="float64")
+            self.variables[name] = graphs().variable(name, shape, "float64")
         return self.variables[name]
 
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tvm import relay
 
+from qpat.ops.relax import Unsaid
 from qpat.relay.environment import Heard, reason
+from qpat.relay.kinds import relay
 from qpat.semantics import ir
-from qpat.verify.building import check_lowering, graph_of, joined
 from qpat.verify.drafts import Graph, draw_graph
+from qpat.verify.graphs import graphs
 from qpat.verify.shapes import Unfit
 
 # Parameter sets that share one draw of shapes and attributes: TVM compiles equal calls once.
@@ -58,13 +59,15 @@ class Drawing:
 @dataclass(frozen=True, eq=False)
 class Maker:
     """Makes instances of one pattern. `rows` are its generated rows, in the order of those of the
-    IR; `table` are its entries for MergeComposite, made for a view of the module around."""
+    IR, and `places` where they stand in the table of all; `options` are those of the generated
+    module, and `told` what they were made of."""
 
     pattern: ir.Pattern
     rows: tuple[Any, ...]
-    table: Callable[[Inherited], Sequence[Any]]
+    places: tuple[int, ...]
     generated: ModuleType
     options: Any
+    told: Mapping[str, Any]
     seed: int
     heard: Heard
 
@@ -108,81 +111,81 @@ class Maker:
         shapes, values = (np.random.default_rng(seed) for seed in seeds)
         try:
             graph = draw_graph(self.pattern, row, shapes, values, scales)
-            check_lowering(graph.root)
-            record = self._record(row, graph)
-        except (Unfit, self.generated.Refused) as unfit:
+            graphs().check_lowering(graph.root)
+            record, variables = self._record(row, graph)
+        except (Unfit, Unsaid, self.generated.Refused) as unfit:
             refused[str(unfit)] += 1
             return None
         # What TVM raises where an operator does not take what was drawn is of all kinds.
         except Exception as error:
             refused[f"TVM: {reason(error, self.heard)}"] += 1
             return None
-        names = tuple(str(each.name_hint) for each in relay.analysis.free_vars(graph.root))
+        names = tuple(str(each.name_hint) for each in variables)
         ports = tuple(port.name for port in self.pattern.ports)
         return Instance(number, row, graph, record, names, seeds, ports)
 
-    def _record(self, row: ir.Row, graph: Graph) -> Any:
-        inputs = {each: place for place, each in enumerate(relay.analysis.free_vars(graph.root))}
+    def _record(self, row: ir.Row, graph: Graph) -> tuple[Any, Sequence[Any]]:
+        """The record of a graph, and the variables that `Tensor.input` counts."""
+        reading, root, variables = graphs().seen(self.generated, graph.root)
 
         def setup(match: Any) -> None:
             match.options = self.options
-            match.inputs = inputs
+            match.inputs = {reading.node(each): place for place, each in enumerate(variables)}
             match.recording = True
-            match.inherited = lambda expr: _inherited(row, graph, self.generated, expr)
+            match.inherited = lambda node: _inherited(
+                row, graph, self.generated, reading.expr(node)
+            )
 
         place = self.pattern.rows.index(row)
-        return self.generated.recorded(self.rows[place], graph.root, {}, setup)
+        found = self.generated.recorded(self.rows[place], reading.node(root), {}, setup)
+        return found, variables
 
     # ---- as a module -----------------------------------------------------------------------------
     def extract(
         self, instances: Sequence[Instance]
     ) -> tuple[list[Instance], list[tuple[Instance, str]]]:
-        """The instances with the records of the composites that MergeComposite forms of them, and
-        those of which there are none, with the reason."""
+        """The instances with the records of the composites that TVM's pass forms of them, and those
+        of which there are none, with the reason."""
         known = {each.number: each for each in instances}
 
-        def inherited(expr: Any) -> Any:
-            variables = relay.analysis.free_vars(expr)
-            if not variables:
-                return None
-            each = known[graph_of(variables[0].name_hint)]
+        def inherited(number: int, expr: Any) -> Any:
+            each = known[number]
             return _inherited(each.row, each.graph, self.generated, expr)
 
         if not instances:
             return [], []
-        module = joined({each.number: each.graph.root for each in instances})
-        if self.pattern.operator_rule is None:
-            try:
-                module = relay.transform.MergeComposite(list(self.table(inherited)))(module)
-            # An exception in a check stops all of it.
-            except Exception as error:
-                said = f"MergeComposite fails: {reason(error, self.heard)}"
-                return [], [(each, said) for each in instances]
+        roots = {each.number: each.graph.root for each in instances}
+        try:
+            calls, asked = graphs().merged(self.generated, roots, self.places, inherited, self.told)
+        # An exception in a check stops all of it.
+        except Exception as error:
+            said = f"{graphs().PASS} fails: {reason(error, self.heard)}"
+            return [], [(each, said) for each in instances]
         found: list[Instance] = []
         lost: list[tuple[Instance, str]] = []
-        for number, call in zip(sorted(known), module["main"].body.fields, strict=True):
+        for number in sorted(known):
             try:
-                record = self._extracted(call, inherited)
+                record = self._extracted(calls[number], asked)
             except ValueError as error:
                 lost.append((known[number], str(error)))
                 continue
-            arguments = tuple(_argument(each) for each in call.args)
+            arguments = tuple(_argument(each) for each in calls[number].args)
             found.append(replace(known[number], record=record, arguments=arguments))
         return found, lost
 
     def _extracted(self, call: Any, inherited: Inherited) -> Any:
         if self.pattern.operator_rule is not None:
             return self.generated.extract_operator(call, inherited, self.options)
-        if not isinstance(call.op, relay.Function):
-            raise ValueError("its check accepts a graph of which MergeComposite forms nothing")
-        return self.generated.extract(call, inherited, self.options)
+        if not isinstance(call, relay.Call) or not isinstance(call.op, relay.Function):
+            raise ValueError(f"its check accepts a graph of which {graphs().PASS} forms nothing")
+        return graphs().record(self.generated, call, inherited, self.options)
 
 
 def _argument(expr: Any) -> Any:
     """An argument of a composite: the value of a constant, or the name in the instance."""
     if isinstance(expr, relay.Constant):
         return expr.data.numpy()
-    return str(expr.name_hint).partition("_")[2] if isinstance(expr, relay.Var) else ""
+    return graphs().name_of(expr) if isinstance(expr, relay.Var) else ""
 
 
 def _inherited(row: ir.Row, graph: Graph, generated: ModuleType, expr: Any) -> Any:

@@ -9,7 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qpat.diagnostics import Diagnostic, Label
+from qpat.relay.environment import installed_ir
+from qpat.relay.graph import post_order
+from qpat.relay.kinds import relay
 from qpat.semantics import ir
+from qpat.verify.graphs import graphs
 from qpat.verify.verification import Failure, Verdict
 
 # Elements of a tensor that are shown in a text; in JSON all are.
@@ -76,7 +80,7 @@ def instance_text(failure: Failure) -> str:
     """A failing instance in full: the graph with its constants, the input, wanted and got."""
     instance = failure.instance
     lines = [f"    seed {'.'.join(str(each) for each in instance.seeds[1])}"]
-    lines += [f"    {each}" for each in str(instance.graph.root).rstrip().splitlines()]
+    lines += [f"    {each}" for each in graphs().text(instance.graph.root).rstrip().splitlines()]
     for name, value in constants(instance.graph.root):
         lines.append(f"    {name} = {_shown(value)}")
     for port, tensor in tensors(failure):
@@ -105,14 +109,10 @@ def tensors(failure: Failure) -> Iterator[tuple[str, Any]]:
 
 def constants(root: Any) -> Iterator[tuple[str, NDArray[Any]]]:
     """The constants of a graph that its text does not show, named as the text names them."""
-    from tvm import relay
-
-    from qpat.relay.graph import post_order
-
     number = 0
     for node in post_order(root):
         if isinstance(node, relay.Constant) and node.data.numpy().ndim:
-            yield f"meta[relay.Constant][{number}]", node.data.numpy()
+            yield graphs().CONSTANT.format(number), node.data.numpy()
             number += 1
 
 
@@ -153,7 +153,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
 def _failure_json(failure: Failure) -> dict[str, Any]:
     return {
         "seed": list(failure.instance.seeds[1]),
-        "relay": str(failure.instance.graph.root),
+        installed_ir(): graphs().text(failure.instance.graph.root),
         "constants": _arrays(dict(constants(failure.instance.graph.root))),
         "record": {
             port: {"scale": _plain(tensor.scale), "zero_point": _plain(tensor.zero_point)}

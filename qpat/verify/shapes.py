@@ -41,6 +41,9 @@ class Draft(Protocol):
     def is_leaf(self, name: str) -> bool:
         """Whether an operand can be given any shape."""
 
+    def is_bias(self, name: str) -> bool:
+        """Whether an operand is a constant that is dequantized beside an accumulator of reals."""
+
     def channel_axis(self, rank: int) -> int:
         """The axis of the channels: of the convolution that the operand comes from, else -1."""
 
@@ -150,6 +153,13 @@ def _leaky_relu(draft: Draft) -> None:
     draft.value("alpha", 0.01, 0.125, 0.3)
 
 
+def _prelu(draft: Draft) -> None:
+    data, alpha = draft.tensors
+    shape = draft.tensor(data, draft.wanted or random_shape(draft.random, 4))
+    axis = int(draft.pick("axis", 1, len(shape) - 1))
+    draft.tensor(alpha, (shape[axis],))
+
+
 def _softmax(draft: Draft) -> None:
     shape = draft.tensor("data", draft.wanted or random_shape(draft.random))
     draft.pick("axis", -1, int(draft.random.integers(0, len(shape))))
@@ -220,6 +230,12 @@ def _dense(draft: Draft) -> None:
     draft.pick("out_dtype", *_wide(draft.dtype("data")))
 
 
+def _matmul(draft: Draft) -> None:
+    first, second = draft.tensors
+    shape = draft.tensor(first, draft.wanted or random_shape(draft.random, 2))
+    draft.tensor(second, (shape[-1], int(draft.random.integers(1, 6))))
+
+
 def _bias_add(draft: Draft) -> None:
     shape = draft.tensor("data", draft.wanted)
     axis = draft.channel_axis(len(shape))
@@ -230,6 +246,12 @@ def _bias_add(draft: Draft) -> None:
 def _sum_of_two(draft: Draft) -> None:
     """`add`, also as it spells a bias."""
     shape = draft.tensor("lhs", draft.wanted)
+    if draft.is_bias("rhs"):
+        axis = draft.channel_axis(len(shape)) % len(shape)
+        is_last = axis == len(shape) - 1
+        along = (*(1 for _ in shape[:axis]), shape[axis], *(1 for _ in shape[axis + 1 :]))
+        draft.tensor("rhs", along[axis:] if is_last else along)
+        return
     if draft.dtype("lhs") in ("int32", "int64") and draft.is_leaf("rhs"):
         axis = draft.channel_axis(len(shape)) % len(shape)
         draft.tensor("rhs", (shape[axis], *(1 for _ in shape[axis + 1 :])))
@@ -341,6 +363,12 @@ def _resize(draft: Draft) -> None:
 
 
 def _reshape(draft: Draft) -> None:
+    wanted = draft.wanted or ()
+    if len(wanted) > 1 and sum(size != 1 for size in wanted) <= 1:
+        # As a bias is laid along an axis.
+        draft.pick("newshape", wanted)
+        draft.tensor("data", (int(np.prod(wanted)),))
+        return
     shape = draft.tensor("data", draft.wanted or random_shape(draft.random))
     total = int(np.prod(shape))
     divisors = [n for n in range(1, total + 1) if total % n == 0]
@@ -361,7 +389,13 @@ def _expand_dims(draft: Draft) -> None:
 
 
 def _transpose(draft: Draft) -> None:
-    shape = draft.tensor("data", draft.wanted or random_shape(draft.random))
+    wanted = draft.wanted
+    if wanted:
+        order = tuple(int(n) for n in draft.random.permutation(len(wanted)))
+        chosen = draft.pick("axes", order, order, None) or range(len(wanted))[::-1]
+        draft.tensor("data", tuple(wanted[list(chosen).index(n)] for n in range(len(wanted))))
+        return
+    shape = draft.tensor("data", random_shape(draft.random))
     order = tuple(int(n) for n in draft.random.permutation(len(shape)))
     draft.pick("axes", order, order, None)
 
@@ -430,11 +464,13 @@ _RULES: dict[str, Rule] = {
     "nn.conv2d_transpose": _conv2d_transpose,
     "qnn.dense": _dense,
     "nn.dense": _dense,
+    "nn.matmul": _matmul,
     "nn.bias_add": _bias_add,
     "qnn.requantize": _requantize,
     "qnn.quantize": _quantize,
     "qnn.dequantize": _dequantize,
     "nn.leaky_relu": _leaky_relu,
+    "nn.prelu": _prelu,
     "qnn.leaky_relu": _leaky_relu,
     "nn.max_pool2d": _pool,
     "nn.avg_pool2d": _avg_pool,

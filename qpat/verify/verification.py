@@ -27,9 +27,11 @@ from qpat.verify.evaluation import (
     flat,
     needs_parameters,
 )
+from qpat.verify.graphs import graphs
 from qpat.verify.inputs import draw_input
 from qpat.verify.instances import Instance, Maker
 from qpat.verify.integers import computed
+from qpat.verify.real_bounds import derive_real_bound
 
 Array = NDArray[Any]
 Progress = Callable[[str], None]
@@ -111,13 +113,10 @@ def verify(
             continue
         if progress is not None:
             progress(pattern.name)
-
-        def table(inherited: Any, mine: Sequence[int] = tuple(mine)) -> list[Any]:
-            entries = generated.pattern_table(inherited=inherited, **(options or {}))
-            return [entries[each] for each in mine]
-
         with listening() as heard:
-            maker = Maker(pattern, tuple(rows), table, generated, chosen, seed, heard)
+            maker = Maker(
+                pattern, tuple(rows), tuple(mine), generated, chosen, options or {}, seed, heard
+            )
             found = _Verification(maker, inputs).verdicts(samples)
         yield found  # not while listening, which takes stdout
 
@@ -288,9 +287,10 @@ class _Verification:
     def _compare(self, instances: Sequence[Instance]) -> None:
         meanings = self._read(instances)
         bounds: dict[int, Bound] = {}
+        derive = derive_bound if graphs().IN_INTEGERS else derive_real_bound
         for each in instances:
             try:
-                bounds[each.number] = derive_bound(each.row, each.graph.types, each.graph.drawn)
+                bounds[each.number] = derive(each.row, each.graph)
             except NoBound as error:
                 self._leave_out(each, str(error))
         ready = [each for each in instances if each.number in meanings and each.number in bounds]
@@ -344,15 +344,21 @@ class _Verification:
         if compared.worst * max(verdict.bound, 1e-9) >= verdict.worst * max(bound.units, 1e-9):
             verdict.worst, verdict.bound = compared.worst, bound.units
             verdict.parts = bound.parts
+        if graphs().IN_INTEGERS:
+            self._note_integers(instance, inputs, got, verdict)
+        seen = any(each.instance.number == instance.number for each in verdict.failures)
+        if compared.wrong and not seen:
+            failure = Failure(instance, dict(inputs), real, got, compared, bound)
+            verdict.failures.append(failure)
+
+    def _note_integers(
+        self, instance: Instance, inputs: Mapping[str, Array], got: Array, verdict: Verdict
+    ) -> None:
         whole = computed(instance.record.meaning, *self._whole(instance, inputs))
         if whole is not None:
             verdict.in_integers.add(instance.number)
             if whole.shape != got.shape or not np.array_equal(whole, got):
                 verdict.not_exact.add(instance.number)
-        seen = any(each.instance.number == instance.number for each in verdict.failures)
-        if compared.wrong and not seen:
-            failure = Failure(instance, dict(inputs), real, got, compared, bound)
-            verdict.failures.append(failure)
 
 
 def _values(instance: Instance, name: str, tensor: Any, drawn: Mapping[str, Array]) -> Array:

@@ -19,7 +19,8 @@ from qpat.relay.environment import listening
 from qpat.relay.graph import post_order
 from qpat.relay.partition import partition
 from qpat.source import Source
-from qpat.verify.building import EXACT, HOST, Batch
+from qpat.verify.building import Batch
+from qpat.verify.relay_graphs import EXACT, HOST
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "patterns" / "tflite.qpat"

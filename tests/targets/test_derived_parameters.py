@@ -20,7 +20,8 @@ from qpat.relay.calls import make_call
 from qpat.relay.environment import listening
 from qpat.relay.loading import load
 from qpat.source import Source
-from qpat.verify.building import EXACT, Batch
+from qpat.verify.building import Batch
+from qpat.verify.relay_graphs import EXACT
 from tests.oracle.interpreter import unary
 
 qnn = relay.qnn.op

@@ -63,7 +63,9 @@ def noticed(compiled: Compiled, mutant: Mutant, samples: int, inputs: int) -> st
 def mutants(text: str, pattern: str) -> Iterator[Mutant]:
     """All mutants of one pattern of a generated module. Those that change nothing are left out."""
     tree = ast.parse(text)
-    for kind, what, change in _changes(_functions(tree, pattern)):
+    is_relax = "class ConstantNode" in text
+    zero = "ConstantNode(relax.const(0), None)" if is_relax else "relay.const(np.int32(0))"
+    for kind, what, change in _changes(_functions(tree, pattern), zero):
         copy = deepcopy(tree)
         if change(_functions(copy, pattern)):
             yield Mutant(pattern, kind, what, ast.unparse(copy))
@@ -74,14 +76,14 @@ def _functions(tree: ast.Module, pattern: str) -> Functions:
     return [n for n in tree.body if isinstance(n, ast.FunctionDef) and name.fullmatch(n.name)]
 
 
-def _changes(functions: Functions) -> Iterator[tuple[str, str, Change]]:
+def _changes(functions: Functions, zero: str) -> Iterator[tuple[str, str, Change]]:
     names = list(dict.fromkeys(name for each in functions for name in _spaces(each)))
     for slot in ("scale", "zero_point"):
         for first, second in zip(names, names[1:], strict=False):
             what = f"{slot} of {first} and {second}"
             yield "swap", what, _swap(slot, first, second)
     for name in names:
-        yield "drop a zero point", name, _no_zero_point(name)
+        yield "drop a zero point", name, _no_zero_point(name, zero)
     values = list(dict.fromkeys(name for each in functions for name in _with_axis(each)))
     for name in values:
         yield "wrong axis", name, _wrong_axis(name)
@@ -135,14 +137,14 @@ def _swap(slot: str, first: str, second: str) -> Change:
     return change
 
 
-def _no_zero_point(name: str) -> Change:
+def _no_zero_point(name: str, zero: str) -> Change:
     def change(functions: Functions) -> int:
         count = 0
         for function in functions:
             found = _spaces(function).get(name)
             slot = None if found is None else _slot(found, "zero_point")
             if slot is not None:
-                slot.value = ast.parse("[relay.const(np.int32(0))]", mode="eval").body
+                slot.value = ast.parse(f"[{zero}]", mode="eval").body
                 count += 1
         return count
 
