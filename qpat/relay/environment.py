@@ -39,6 +39,8 @@ _FRAME = re.compile(r'\s*File ".*", line \d+')
 _PREFIX = re.compile(r"^(?:(?:\w*Error|tvm):\s*)+")
 _CHECK = re.compile(r"^Check failed: \(.*?\) is false:\s*")
 
+# Relax names an operator with all that is known of it.
+_OPERATOR = re.compile(r'ir\.Op\(span=[^"]*name="([\w.]+)".*?support_level=\d+\)')
 # The parser shows a word of the text with all that it knows of it.
 _TOKEN = re.compile(r"Token\(span=.*?token_type=(\w+), data=.*\)$")
 
@@ -263,7 +265,8 @@ def meaning(error: BaseException) -> str:
     lines = str(error).splitlines()
     frames = [index for index, line in enumerate(lines) if _FRAME.match(line)]
     said = lines[frames[-1] + 1 :] if frames else lines
-    text = _one_line(" ".join(line for line in said if not _NOISE.match(line)))
+    told = " ".join(line for line in said if not _NOISE.match(line))
+    text = _one_line(_OPERATOR.sub(r"\1", told))
     text = _CHECK.sub("", _PREFIX.sub("", text))
     return text or type(error).__name__
 

@@ -54,15 +54,12 @@ def derive_real_bound(row: ir.Row, graph: Graph) -> Bound:
             raise NoBound("a float that has an error near zero")
         units = _known(found.relative / U * _SECOND_ORDER)
         return Bound(units, (f"float32 {units:.4g}",), in_ulps=True, relative=coarse)
+    steps = following.steps
     if not found.absolute and not found.relative:
-        return Bound(0.0, (), relative=coarse)
-    scale = following.scale(row.root)
-    reach = following.reach(row.root)
-    units = found.absolute / np.min(scale) + found.relative * reach
-    rounded = following.rounded / float(np.min(scale))
-    parts = [f"{name} {units:.4g}" for name, units in (("rounded", rounded),) if units]
-    real = _known(max(0.0, float(units) - rounded) * _SECOND_ORDER)
-    return Bound(rounded + real, (*parts, f"float32 {real:.3g}"), relative=coarse)
+        return Bound(steps, (), relative=coarse)
+    least, reach = float(np.min(following.scale(row.root))), following.reach(row.root)
+    real = _known((found.absolute / least + found.relative * reach) * _SECOND_ORDER)
+    return Bound(steps + real, (f"qnn.quantize {steps:g}", f"float32 {real:.3g}"), relative=coarse)
 
 
 def _known(units: float) -> float:
@@ -77,14 +74,16 @@ def _times(one: float, other: float) -> float:
 
 
 class _Following:
-    """The errors of the nodes of a row, each calculated once. `rounded` is what quantizes and
-    integer operators round away, in real units."""
+    """The errors of the nodes of a row, each calculated once, in real units. `last` is the quantize
+    that makes the output, behind which integers are only moved or cut; it rounds `steps` away, in
+    the output's units, and those are in no error."""
 
     def __init__(self, row: ir.Row, graph: Graph) -> None:
         self.row = row
         self.graph = graph
-        self.rounded = 0.0
         self.errors: dict[int, Error] = {}
+        self.last = self._last_quantize(row.root)
+        self.steps = 0.0 if self.last is None else 0.5
         self.space_of = {
             member: number for number, space in enumerate(row.spaces) for member in space.members
         }
@@ -117,10 +116,9 @@ class _Following:
             return self._dequantized(node)
         operands = [self.error(each) for each in node.operands if each in self.graph.types]
         if node.operator == "qnn.quantize":
-            step = float(np.max(self.scale(index)))
-            self.rounded += step / 2
-            data = self.error(node.operands[0])
-            return Error(data.most, data.absolute + step / 2, data.relative + U)
+            [data, *_] = operands
+            rounded = 0.0 if index == self.last else float(np.max(self.scale(index))) / 2
+            return Error(data.most, data.absolute + rounded, data.relative + U)
         if not self.dtype(index).startswith("float"):
             return self._of_integers(index, node, operands)
         rule = _RULES.get(node.operator)
@@ -150,8 +148,18 @@ class _Following:
         if not loss:
             return before
         lost = loss * float(np.max(self.scale(index)))
-        self.rounded += lost
         return Error(before.most, before.absolute + lost, before.relative)
+
+    def _last_quantize(self, index: int) -> int | None:
+        node = self.row.nodes[index]
+        while isinstance(node, ir.Call) and node.operator != "qnn.quantize":
+            tensors = [each for each in node.operands if each in self.graph.types]
+            is_moved = node.operator in KEEPS_ERRORS and len(tensors) == 1
+            if not is_moved or self.dtype(index).startswith("float"):
+                return None
+            index = tensors[0]
+            node = self.row.nodes[index]
+        return index if isinstance(node, ir.Call) else None
 
     # ---- what is known of a node ----
     def dtype(self, index: int) -> str:
