@@ -56,13 +56,15 @@ def draw_graph(
     shapes: np.random.Generator,
     values: np.random.Generator,
     scales: Mapping[int, float],
+    is_one_space: bool = False,
 ) -> Graph:
     """A random graph of a row. `shapes` decides shapes, dtypes and attributes, `values` constants
-    and parameters; `scales` are about what the scales of some spaces are to be.
+    and parameters; `scales` are about what the scales of some spaces are to be. `is_one_space`:
+    all tensors have the same scale and zero point, which some patterns ask for.
 
     Raises Unfit, or what TVM raises where an operator does not take what was drawn.
     """
-    maker = _Maker(pattern, row, shapes, values, scales)
+    maker = _Maker(pattern, row, shapes, values, scales, is_one_space)
     root = graphs().typed(maker.make(row.root))
     maker.draw_what_is_open()
     if not maker.inputs:
@@ -109,6 +111,7 @@ class _Maker:
         shapes: np.random.Generator,
         values: np.random.Generator,
         wanted_scales: Mapping[int, float],
+        is_one_space: bool,
     ) -> None:
         self.row = row
         self.ports = {port.name: port for port in pattern.ports}
@@ -116,6 +119,7 @@ class _Maker:
         self.shapes = shapes
         self.values = values
         self.wanted_scales = wanted_scales
+        self.is_one_space = is_one_space
         self.exprs: dict[int, Any] = {}
         self.types: dict[int, Any] = {}
         self.inputs: dict[str, tuple[Shape, str]] = {}
@@ -164,7 +168,7 @@ class _Maker:
 
     def _leaf(self, node: ir.Input, index: int, wanted: Any, dtype: str | None, user: str) -> Any:
         name = node.name or f"leaf{index}"
-        chosen = self.port_dtype(name, dtype)
+        chosen = self.port_dtype(name, dtype, user)
         shape = self._fitted(name, random_shape(self.shapes) if wanted is None else wanted)
         is_constant = node.constness is ir.Constness.CONSTANT
         if node.constness is ir.Constness.EITHER:
@@ -185,7 +189,7 @@ class _Maker:
             fields.append(graphs().variable(name, shape, chosen))
         return graphs().tuple_of(fields)
 
-    def port_dtype(self, name: str, hint: str | None) -> str:
+    def port_dtype(self, name: str, hint: str | None, user: str = "") -> str:
         """The dtype of a port, drawn once; of what is no port the one that suits its user."""
         if name in self.dtypes:
             return self.dtypes[name]
@@ -195,6 +199,8 @@ class _Maker:
             allowed.append(self.port_dtype(port.same_dtype_as, hint))
         if hint is not None and (hint in allowed or not allowed):
             allowed = [hint]
+        if user == "qnn.dequantize":
+            allowed = [each for each in allowed if each not in graphs().NOT_DEQUANTIZED]
         self.dtypes[name] = str(self.shapes.choice(allowed or ["int8"]))
         return self.dtypes[name]
 
@@ -250,6 +256,8 @@ class _Maker:
         return graphs().tuple_of([graphs().constant(each, dtype) for each in value])
 
     def _scale(self, space: int, site: ir.Site, draft: _Draft, count: int | None) -> Any:
+        if self.is_one_space and self.scales:
+            self.scales.setdefault(space, next(iter(self.scales.values())))
         if space not in self.scales:
             length = self._vector_length(site, draft)
             is_constant = isinstance(self.exprs.get(site.tensor), relay.Constant)
@@ -271,8 +279,8 @@ class _Maker:
         if product is not None and random.integers(0, 4):
             return product
         two = [each for each in self.scales.values() if not isinstance(each, list)][-2:]
-        if len(two) == 2 and count is None and not random.integers(0, 4):
-            # As a bias has between dequantize and quantize, where nothing accumulates.
+        # As a bias has between dequantize and quantize, where nothing accumulates.
+        if len(two) == 2 and count is None and bool(random.integers(0, 4)) == self.is_wide(dtype):
             return np.asarray(two[0] * two[1], "float32")
         told = self._told([each for each in self.mentioned if 0 < each < 1], self.scales)
         if told is not None:
@@ -283,6 +291,10 @@ class _Maker:
         if several is None or (count is None and (several == 1 or random.integers(0, 2))):
             return drawn
         return np.asarray(drawn * 2.0 ** random.uniform(-2, 2, several), "float32")
+
+    def is_wide(self, dtype: str) -> bool:
+        """Whether a dtype is that of a bias where there are no accumulators."""
+        return not graphs().IN_INTEGERS and np.iinfo(dtype).bits > 16
 
     def _product(self, space: int) -> Any:
         """The scale of an accumulator: that of what is multiplied, in float32."""
@@ -318,6 +330,8 @@ class _Maker:
         return shape[axis] if shape else None
 
     def _zero_point(self, space: int, site: ir.Site, draft: _Draft, count: int | None) -> Any:
+        if self.is_one_space and self.zero_points:
+            self.zero_points.setdefault(space, next(iter(self.zero_points.values())))
         if space not in self.zero_points:
             dtype = self._narrowest(space, site, draft)
             same = count is not None and bool(self.values.integers(0, 2))
@@ -351,6 +365,8 @@ class _Maker:
         if way < 2 and not is_accumulator:
             return (int(info.min), int(info.max))[way]
         few = is_accumulator or (is_weight and info.min < 0) or info.bits == 16
+        if self.is_wide(dtype) and way < 7:
+            return 0
         return 0 if way == 2 or (few and way < 6) else chosen
 
     def _told(self, numbers: Sequence[float], drawn: Mapping[int, Any]) -> float | None:
@@ -469,9 +485,12 @@ class _Draft:
         if not isinstance(beside, ir.Call) or beside.operator not in _WEIGHTED:
             return False
         node = nodes[self.node.operands[self.positions[name]]]
-        if not isinstance(node, ir.Call):
-            return False
-        while isinstance(node, ir.Call):
+        return isinstance(node, ir.Call) and self.is_constant(name)
+
+    def is_constant(self, name: str) -> bool:
+        nodes = self.maker.row.nodes
+        node = nodes[self.node.operands[self.positions[name]]]
+        while isinstance(node, ir.Call) and node.operands:
             node = nodes[node.operands[0]]
         return isinstance(node, ir.Input) and node.constness is ir.Constness.CONSTANT
 

@@ -110,7 +110,7 @@ class Maker:
     ) -> Instance | None:
         shapes, values = (np.random.default_rng(seed) for seed in seeds)
         try:
-            graph = draw_graph(self.pattern, row, shapes, values, scales)
+            graph = draw_graph(self.pattern, row, shapes, values, scales, _is_one_space(seeds[1]))
             graphs().check_lowering(graph.root)
             record, variables = self._record(row, graph)
         except (Unfit, Unsaid, self.generated.Refused) as unfit:
@@ -179,6 +179,12 @@ class Maker:
         if not isinstance(call, relay.Call) or not isinstance(call.op, relay.Function):
             raise ValueError(f"its check accepts a graph of which {graphs().PASS} forms nothing")
         return graphs().record(self.generated, call, inherited, self.options)
+
+
+def _is_one_space(values: Seed) -> bool:
+    """Whether a draw has one space for all tensors. Patterns that ask for that have no parameters
+    in the graph on Relay."""
+    return not graphs().IN_INTEGERS and values[-1] % 8 == 7
 
 
 def _argument(expr: Any) -> Any:

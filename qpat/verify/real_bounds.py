@@ -8,39 +8,20 @@ worst, as the order in which TVM adds is its own. Errors of errors are in `_SECO
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from math import exp, inf, prod, sqrt
+from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import numpy as np
 
-from qpat.records import dataclass
 from qpat.semantics import ir
 from qpat.verify.bounds import KEEPS_ERRORS, ROUNDS, Bound, NoBound
 from qpat.verify.drafts import Graph
+from qpat.verify.real_errors import RULES, Called, Error, U, joined
 
-# Half a unit of the last of float32's 24 bits.
-U = 2.0**-24
 _SECOND_ORDER = 1 + 2.0**-10
-# A function of the C library is within one unit of the last place.
-_OF_LIBRARY = 2 * U
 # What TVM computes in float32 also for a meaning, which is float64 (topi/image/resize.py).
 _COARSE = ("image.resize2d",)
-
-
-@dataclass(frozen=True)
-class Error:
-    """Of a tensor whose values are at most `most`: each is computed to within
-    `absolute + relative * |value|`."""
-
-    most: float
-    absolute: float = 0.0
-    relative: float = 0.0
-
-    @property
-    def whole(self) -> float:
-        """The error that the largest value may have."""
-        return self.absolute + _times(self.relative, self.most)
 
 
 def derive_real_bound(row: ir.Row, graph: Graph) -> Bound:
@@ -57,9 +38,12 @@ def derive_real_bound(row: ir.Row, graph: Graph) -> Bound:
     steps = following.steps
     if not found.absolute and not found.relative:
         return Bound(steps, (), relative=coarse)
+    lost = min(following.lost, found.absolute)
     least, reach = float(np.min(following.scale(row.root))), following.reach(row.root)
-    real = _known((found.absolute / least + found.relative * reach) * _SECOND_ORDER)
-    return Bound(steps + real, (f"qnn.quantize {steps:g}", f"float32 {real:.3g}"), relative=coarse)
+    real = _known(((found.absolute - lost) / least + found.relative * reach) * _SECOND_ORDER)
+    parts = {"qnn.quantize": steps, "rounded inside": lost / least, "float32": real}
+    said = tuple(f"{name} {units:.3g}" for name, units in parts.items() if units)
+    return Bound(sum(parts.values()), said, relative=coarse)
 
 
 def _known(units: float) -> float:
@@ -68,20 +52,16 @@ def _known(units: float) -> float:
     return units
 
 
-def _times(one: float, other: float) -> float:
-    """A product in which nothing of what is without bound is nothing."""
-    return 0.0 if not one or not other else one * other
-
-
 class _Following:
     """The errors of the nodes of a row, each calculated once, in real units. `last` is the quantize
     that makes the output, behind which integers are only moved or cut; it rounds `steps` away, in
-    the output's units, and those are in no error."""
+    the output's units, and those are in no error. `lost` is what is rounded to integers before."""
 
     def __init__(self, row: ir.Row, graph: Graph) -> None:
         self.row = row
         self.graph = graph
         self.errors: dict[int, Error] = {}
+        self.lost = 0.0
         self.last = self._last_quantize(row.root)
         self.steps = 0.0 if self.last is None else 0.5
         self.space_of = {
@@ -118,13 +98,14 @@ class _Following:
         if node.operator == "qnn.quantize":
             [data, *_] = operands
             rounded = 0.0 if index == self.last else float(np.max(self.scale(index))) / 2
+            self.lost += rounded
             return Error(data.most, data.absolute + rounded, data.relative + U)
         if not self.dtype(index).startswith("float"):
             return self._of_integers(index, node, operands)
-        rule = _RULES.get(node.operator)
+        rule = RULES.get(node.operator)
         if rule is None and node.operator not in KEEPS_ERRORS:
             raise NoBound(f"what {node.operator} rounds away in float32 is not known")
-        return joined(operands) if rule is None else rule(operands, _Call(self, index, node))
+        return joined(operands) if rule is None else rule(operands, Called(self.graph, index, node))
 
     def _dequantized(self, node: ir.Call) -> Error:
         """The difference is exact but for int32, which float32 has no room for."""
@@ -148,6 +129,7 @@ class _Following:
         if not loss:
             return before
         lost = loss * float(np.max(self.scale(index)))
+        self.lost += lost
         return Error(before.most, before.absolute + lost, before.relative)
 
     def _last_quantize(self, index: int) -> int | None:
@@ -188,238 +170,3 @@ class _Following:
 
 def _ends(value: Any) -> list[float]:
     return [float(np.min(value)), float(np.max(value))]
-
-
-def joined(operands: Sequence[Error]) -> Error:
-    """The error of what is one of several values, or between them."""
-    return Error(
-        max((each.most for each in operands), default=0.0),
-        max((each.absolute for each in operands), default=0.0),
-        max((each.relative for each in operands), default=0.0),
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _Call:
-    """What a rule asks of a call."""
-
-    following: Any
-    index: int
-    node: ir.Call
-
-    @property
-    def attrs(self) -> Any:
-        return self.following.graph.exprs[self.index].attrs
-
-    def shape(self, operand: int) -> tuple[int, ...]:
-        return tuple(int(each) for each in self.following.graph.types[self._at(operand)].shape)
-
-    def result(self) -> tuple[int, ...]:
-        return tuple(int(each) for each in self.following.graph.types[self.index].shape)
-
-    def least(self, operand: int) -> float:
-        """The smallest absolute value of an operand; 0 where it is no constant."""
-        data = getattr(self.following.graph.exprs[self._at(operand)], "data", None)
-        return 0.0 if data is None else float(np.min(np.abs(data.numpy()), initial=inf))
-
-    def _at(self, operand: int) -> int:
-        return self.node.operands[operand]
-
-
-Rule = Callable[[Sequence[Error], _Call], Error]
-
-
-def _exact_at_zero(error: Error, call: _Call) -> None:
-    """Wants an error that is relative only: the function is steep near zero."""
-    if error.absolute:
-        raise NoBound(f"{call.node.operator} of what has an error near zero")
-
-
-# ---- sums and products ---------------------------------------------------------------------------
-
-
-def _sum_of_two(operands: Sequence[Error], call: _Call) -> Error:
-    one, other = operands
-    return Error(one.most + other.most, one.whole + other.whole, U)
-
-
-def _product(operands: Sequence[Error], call: _Call) -> Error:
-    one, other = operands
-    absolute = _times(one.absolute, other.most) + _times(other.absolute, one.most)
-    return Error(_times(one.most, other.most), absolute, one.relative + other.relative + U)
-
-
-def _quotient(operands: Sequence[Error], call: _Call) -> Error:
-    one, other = operands
-    _exact_at_zero(other, call)
-    least = call.least(1)
-    absolute = (one.absolute / least if least else inf) if one.absolute else 0.0
-    most = one.most / least if least else inf
-    return Error(most, absolute, one.relative + other.relative + U)
-
-
-def _accumulated(terms: Callable[[_Call], int]) -> Rule:
-    """A sum of products of two operands: `terms` says of how many."""
-
-    def rule(operands: Sequence[Error], call: _Call) -> Error:
-        one, other = operands
-        count = terms(call)
-        each = _product(operands, call)
-        most = count * each.most
-        absolute = count * each.absolute + most * (each.relative + count * U)
-        return Error(most, absolute)
-
-    return rule
-
-
-def _conv_terms(letter: str) -> Callable[[_Call], int]:
-    def terms(call: _Call) -> int:
-        kernel = call.shape(1)
-        return prod(kernel) // max(1, kernel[str(call.attrs.kernel_layout).index(letter)])
-
-    return terms
-
-
-def _matmul_terms(call: _Call) -> int:
-    return call.shape(0)[-1]
-
-
-def _average(count: Callable[[_Call], int], is_divided: bool = True) -> Rule:
-    """A sum of as many values of one operand, divided by how many they are or not."""
-
-    def rule(operands: Sequence[Error], call: _Call) -> Error:
-        terms, [one] = count(call), operands
-        factor = 1 if is_divided else terms
-        absolute = one.absolute + _times(one.most, one.relative + terms * U)
-        return Error(factor * one.most, factor * absolute, U)
-
-    return rule
-
-
-def _reduced(call: _Call) -> int:
-    return prod(call.shape(0)) // max(1, prod(call.result()))
-
-
-def _window(call: _Call) -> int:
-    return 1 + prod(int(each) for each in call.attrs.pool_size)
-
-
-# ---- functions of one value ----------------------------------------------------------------------
-
-
-def _sigmoid(operands: Sequence[Error], call: _Call) -> Error:
-    """1 / (1 + exp(-x)): its slope is at most 1/4, and x times its slope 0.224."""
-    [one] = operands
-    return Error(1.0, one.absolute / 4 + 0.224 * one.relative, _OF_LIBRARY + 2 * U)
-
-
-def _tanh(operands: Sequence[Error], call: _Call) -> Error:
-    """(1 - e) / (1 + e) with e = exp(-2 |x|): relative to 1, as the difference is near zero too.
-    Its slope is at most 1, and x times its slope 0.448."""
-    [one] = operands
-    return Error(1.0, one.absolute + 0.448 * one.relative + 2 * _OF_LIBRARY + 3 * U)
-
-
-def _erf(operands: Sequence[Error], call: _Call) -> Error:
-    """Its slope is at most 1.129, and x times its slope 0.484."""
-    [one] = operands
-    return Error(1.0, 1.129 * one.absolute + 0.484 * one.relative, _OF_LIBRARY)
-
-
-def _exp(operands: Sequence[Error], call: _Call) -> Error:
-    [one] = operands
-    most = exp(one.most) if one.most < 88 else inf
-    return Error(most, 0.0, one.whole + _OF_LIBRARY)
-
-
-def _log(operands: Sequence[Error], call: _Call) -> Error:
-    """Of float32, which has an exponent of 8 bits."""
-    [one] = operands
-    _exact_at_zero(one, call)
-    return Error(104.0, one.relative, _OF_LIBRARY)
-
-
-def _sqrt(operands: Sequence[Error], call: _Call) -> Error:
-    [one] = operands
-    _exact_at_zero(one, call)
-    return Error(sqrt(one.most), 0.0, one.relative / 2 + U)
-
-
-def _rsqrt(operands: Sequence[Error], call: _Call) -> Error:
-    [one] = operands
-    _exact_at_zero(one, call)
-    return Error(inf, 0.0, one.relative / 2 + 2 * U)
-
-
-def _power(operands: Sequence[Error], call: _Call) -> Error:
-    """To a power that is a constant."""
-    base, exponent = operands
-    _exact_at_zero(base, call)
-    return Error(inf, 0.0, _times(exponent.most, base.relative) + _OF_LIBRARY)
-
-
-def _leaky_relu(operands: Sequence[Error], call: _Call) -> Error:
-    """The slope is a float64 in the graph and a float32 in what is computed."""
-    [one] = operands
-    factor = max(1.0, abs(float(call.attrs.alpha)))
-    return Error(factor * one.most, factor * one.absolute, one.relative + 2 * U)
-
-
-def _prelu(operands: Sequence[Error], call: _Call) -> Error:
-    one, slope = operands
-    factor = max(1.0, slope.most)
-    return Error(factor * one.most, factor * one.absolute, one.relative + U)
-
-
-def _clip(operands: Sequence[Error], call: _Call) -> Error:
-    """Its bounds are float64 in the graph and float32 in what is computed."""
-    one = operands[0]
-    bound = max(abs(float(call.attrs.a_min)), abs(float(call.attrs.a_max)))
-    return Error(min(one.most, bound), one.absolute + U * min(bound, one.most), one.relative)
-
-
-def _softmax(operands: Sequence[Error], call: _Call) -> Error:
-    """exp(x - most), divided by the sum of those."""
-    [one] = operands
-    count = call.shape(0)[int(call.attrs.axis)]
-    power = 2 * one.whole + 2 * one.most * U + _OF_LIBRARY
-    return Error(1.0, 0.0, 2 * power + (count + 1) * U)
-
-
-def _resize(operands: Sequence[Error], call: _Call) -> Error:
-    """Between neighbours, whose places are float32: along both axes three operations, of numbers up
-    to the size of the image."""
-    [one] = operands
-    if str(call.attrs.method) == "nearest_neighbor":
-        return one
-    if str(call.attrs.method) != "linear":
-        raise NoBound(f"what image.resize2d rounds away by method {call.attrs.method} is not known")
-    size = 1 + max(call.shape(0))
-    return Error(one.most, one.absolute + one.most * U * (2 * 2 * 3 * size + 8), one.relative)
-
-
-_RULES: Mapping[str, Rule] = {
-    "add": _sum_of_two,
-    "subtract": _sum_of_two,
-    "multiply": _product,
-    "divide": _quotient,
-    "nn.conv2d": _accumulated(_conv_terms("O")),
-    "nn.conv2d_transpose": _accumulated(_conv_terms("O")),
-    "nn.matmul": _accumulated(_matmul_terms),
-    "mean": _average(_reduced),
-    "sum": _average(_reduced, is_divided=False),
-    "nn.avg_pool2d": _average(_window),
-    "sigmoid": _sigmoid,
-    "tanh": _tanh,
-    "erf": _erf,
-    "exp": _exp,
-    "log": _log,
-    "sqrt": _sqrt,
-    "rsqrt": _rsqrt,
-    "power": _power,
-    "nn.leaky_relu": _leaky_relu,
-    "nn.prelu": _prelu,
-    "clip": _clip,
-    "nn.softmax": _softmax,
-    "image.resize2d": _resize,
-}

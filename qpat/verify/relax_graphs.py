@@ -29,6 +29,8 @@ __all__ = ["constant", "field_of", "make_call", "make_real", "tuple_of", "typed"
 PASS = "FuseOpsByPattern"
 # TVM computes in float32 between dequantize and quantize.
 IN_INTEGERS = False
+# Integers that TVM does not dequantize, of those that ports have.
+NOT_DEQUANTIZED = ("int64",)
 # What TVMScript calls a constant; the class has another name in TVM 0.27.
 CONSTANT = f'metadata["{type(relax.const(0)).__tvm_ffi_type_info__.type_key}"][{{}}]'
 _TARGET = {"kind": "llvm", "opt-level": 0}

@@ -26,6 +26,8 @@ PASS = "MergeComposite"
 CONSTANT = "meta[relay.Constant][{}]"
 # Whether TVM computes in integers, as qpat/verify/integers.py does.
 IN_INTEGERS = True
+# Integers that TVM does not dequantize, of those that ports have.
+NOT_DEQUANTIZED = ()
 # A plain `llvm` means RISC-V in the distribution of TVM that is on the package index.
 HOST = f"llvm -mtriple={platform.machine()}-unknown-linux-gnu -opt-level=0"
 # Without it the lowering of requantize depends on the target: float32 where it has SSE4.1.

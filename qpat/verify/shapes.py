@@ -41,6 +41,9 @@ class Draft(Protocol):
     def is_leaf(self, name: str) -> bool:
         """Whether an operand can be given any shape."""
 
+    def is_constant(self, name: str) -> bool:
+        """Whether an operand is a constant, or is made of one alone."""
+
     def is_bias(self, name: str) -> bool:
         """Whether an operand is a constant that is dequantized beside an accumulator of reals."""
 
@@ -368,6 +371,12 @@ def _reshape(draft: Draft) -> None:
         # As a bias is laid along an axis.
         draft.pick("newshape", wanted)
         draft.tensor("data", (int(np.prod(wanted)),))
+        return
+    if wanted and draft.is_constant("data"):
+        # As a frontend reshapes the weights of a depthwise convolution.
+        draft.pick("newshape", wanted)
+        flattened = (1, *wanted[:2], int(np.prod(wanted[2:])))
+        draft.tensor("data", flattened if draft.random.integers(0, 4) else wanted)
         return
     shape = draft.tensor("data", draft.wanted or random_shape(draft.random))
     total = int(np.prod(shape))
