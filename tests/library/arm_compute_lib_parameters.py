@@ -14,7 +14,7 @@ from tvm.relay.op.strategy.generic import is_depthwise_conv2d
 
 from tests.library import convolutions
 from tests.library.draw import number
-from tests.library.parameters import Difference, Fields, Oracle, StopsError, ints, is_call_of
+from tests.library.parameters import Difference, Fields, Oracle, StopsError, first, ints, is_call_of
 
 
 def layer(root: Any) -> tuple[Any, Any, Any, Any]:
@@ -40,27 +40,33 @@ def kernel_of(call: Any) -> tuple[str, Any]:
 def inputs(requantize: Any, bias: Any, call: Any) -> Fields:
     return {
         "kernel": number(call.args[1]) if call.op.name == "qnn.dense" else kernel_of(call)[1],
-        "input_zero_point": int(number(call.args[2])),
-        "kernel_zero_point": int(number(call.args[3])),
-        "input_scale": float(number(call.args[4])),
-        "kernel_scale": float(number(call.args[5])),
+        "input_zero_point": int(first(call.args[2])),
+        "kernel_zero_point": int(first(call.args[3])),
+        "input_scale": float(first(call.args[4])),
+        "kernel_scale": float(first(call.args[5])),
         "bias": [] if bias is None else number(bias).reshape(-1),
-        "output_scale": float(number(requantize.args[3])),
-        "output_zero_point": int(number(requantize.args[4])),
+        "output_scale": float(first(requantize.args[3])),
+        "output_zero_point": int(first(requantize.args[4])),
     }
 
 
 def inputs_of(r: Any, kernel: Any) -> Fields:
     return {
         "kernel": kernel,
-        "input_zero_point": int(r.x.zero_point),
-        "kernel_zero_point": int(r.w.zero_point),
-        "input_scale": float(r.x.scale),
-        "kernel_scale": float(r.w.scale),
+        "input_zero_point": int(one(r.x.zero_point)),
+        "kernel_zero_point": int(one(r.w.zero_point)),
+        "input_scale": float(one(r.x.scale)),
+        "kernel_scale": float(one(r.w.scale)),
         "bias": [] if r.bias is None else r.bias.value,
-        "output_scale": float(r.y.scale),
-        "output_zero_point": int(r.y.zero_point),
+        "output_scale": float(one(r.y.scale)),
+        "output_zero_point": int(one(r.y.zero_point)),
     }
+
+
+def one(values: Any) -> Any:
+    """The number of an array of one."""
+    [found] = np.asarray(values).reshape(-1)
+    return found
 
 
 def conv2d(root: Any) -> Fields:
