@@ -41,13 +41,15 @@ class Drawn:
 class Graph:
     """A typed graph of a row. `inputs` are its variables by name with shape and dtype; `drawn` are
     the parameters by index of the row's space; `types` and `exprs` are those of the row's nodes, by
-    index."""
+    index. `is_plain_sum`: every accumulator has the scale of the product of what it sums up, and no
+    zero point."""
 
     root: Any
     inputs: Mapping[str, tuple[Shape, str]]
     drawn: Mapping[int, Drawn]
     types: Mapping[int, Any]
     exprs: Mapping[int, Any]
+    is_plain_sum: bool = True
 
 
 def draw_graph(
@@ -76,7 +78,8 @@ def draw_graph(
         for space in maker.scales
         if space in maker.zero_points
     }
-    return Graph(root, dict(maker.inputs), drawn, dict(maker.types), dict(maker.exprs))
+    is_plain = not any(np.any(drawn[n].zero_point) for n in drawn if maker.is_accumulator(n))
+    return Graph(root, dict(maker.inputs), drawn, dict(maker.types), dict(maker.exprs), is_plain)
 
 
 def mentioned(pattern: ir.Pattern) -> tuple[float, ...]:
@@ -296,6 +299,10 @@ class _Maker:
         """Whether a dtype is that of a bias where there are no accumulators."""
         return not graphs().IN_INTEGERS and np.iinfo(dtype).bits > 16
 
+    def is_accumulator(self, space: int) -> bool:
+        """Whether something is summed up in a space, of tensors whose scales are drawn."""
+        return self._product(space) is not None
+
     def _product(self, space: int) -> Any:
         """The scale of an accumulator: that of what is multiplied, in float32."""
         for member in self.row.spaces[space].members:
@@ -355,16 +362,19 @@ class _Maker:
         way = int(random.integers(0, 8))
         info = np.iinfo(dtype if np.iinfo(dtype).bits <= 16 else "int8")
         chosen = int(random.integers(info.min, info.max, endpoint=True))
-        is_accumulator = self._product(space) is not None
+        is_accumulator = self.is_accumulator(space)
         whole = [each for each in self.mentioned if info.min <= each <= info.max]
         told = self._told([each for each in whole if each == int(each)], self.zero_points)
         if told is not None and not is_accumulator and info.min <= told <= info.max:
             return int(told)
         members = self.row.spaces[space].members
         is_weight = any(isinstance(self.exprs.get(each), relay.Constant) for each in members)
-        if way < 2 and not is_accumulator:
+        if is_accumulator:
+            # Large enough to be seen in the output, whose unit is that of many sums.
+            return 0 if way < 6 else int(random.integers(-(2**18), 2**18))
+        if way < 2:
             return (int(info.min), int(info.max))[way]
-        few = is_accumulator or (is_weight and info.min < 0) or info.bits == 16
+        few = (is_weight and info.min < 0) or info.bits == 16
         if self.is_wide(dtype) and way < 7:
             return 0
         return 0 if way == 2 or (few and way < 6) else chosen

@@ -24,8 +24,15 @@ _SHARING = 2
 # Draws for one instance that is wanted, before a row is given up.
 _PATIENCE = 64
 
+# What accumulates() of qpat/targets/relay_slots.py says.
+_OF_SUMS = "the accumulator of "
+
 Seed = tuple[int, ...]
 Inherited = Callable[[Any], Any]
+
+
+class WronglyRefused(Exception):
+    """A row refuses a graph for a reason that does not hold of it; the text says which."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +57,12 @@ class Instance:
 
 @dataclass(eq=False)
 class Drawing:
-    """The instances of a pattern, and why what was drawn was left out, by row."""
+    """The instances of a pattern, and why what was drawn was left out, by row. `lost` are rows that
+    refused a graph as no graph of theirs, and what they said."""
 
     instances: list[Instance] = field(default_factory=list)
     refused: dict[int, Counter[str]] = field(default_factory=dict)
+    lost: list[tuple[ir.Row, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +89,11 @@ class Maker:
             refused = drawing.refused[row.number] = Counter()
             found = 0
             for seeds in self._seeds(row, wanted):
-                instance = self._instance(len(drawing.instances), row, seeds, {}, refused)
+                try:
+                    instance = self._instance(len(drawing.instances), row, seeds, {}, refused)
+                except WronglyRefused as wrong:
+                    drawing.lost.append((row, str(wrong)))
+                    break
                 if instance is not None:
                     drawing.instances.append(instance)
                     found += 1
@@ -113,8 +126,13 @@ class Maker:
             graph = draw_graph(self.pattern, row, shapes, values, scales, _is_one_space(seeds[1]))
             graphs().check_lowering(graph.root)
             record, variables = self._record(row, graph)
-        except (Unfit, Unsaid, self.generated.Refused) as unfit:
+        except (Unfit, Unsaid) as unfit:
             refused[str(unfit)] += 1
+            return None
+        except self.generated.Refused as said:
+            if graph.is_plain_sum and str(said).startswith(_OF_SUMS):
+                raise WronglyRefused(f"it refuses a graph that is one of its own: {said}") from None
+            refused[str(said)] += 1
             return None
         # What TVM raises where an operator does not take what was drawn is of all kinds.
         except Exception as error:

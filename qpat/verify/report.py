@@ -70,7 +70,7 @@ def findings(verdict: Verdict) -> Iterator[Diagnostic]:
         others = (Label(verdict.pattern.span, "the pattern"),) if not meanings else ()
         hint = f"{wrong}{allowed}{because}"
         yield Diagnostic("QP404", message, span, hint=hint, others=others)
-    for _, reason in verdict.lost[:1]:
+    for reason in verdict.lost[:1]:
         message = f"`{label(verdict)}` takes a graph and gives no true record of it: {reason}"
         hint = f"so for {len(verdict.lost)} of the graphs that were drawn"
         yield Diagnostic("QP405", message, verdict.pattern.span, hint=hint)
@@ -146,7 +146,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "left_out": dict(sorted(verdict.refused.items())),
         "reasons": list(verdict.reasons),
         "failures": [_failure_json(each) for each in verdict.failures],
-        "without_record": [reason for _, reason in verdict.lost],
+        "without_record": list(verdict.lost),
     }
 
 

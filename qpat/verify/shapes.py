@@ -220,7 +220,8 @@ def _conv2d_transpose(draft: Draft) -> None:
     sizes |= {"H": int(random.integers(1, 4)), "W": int(random.integers(1, 4))}
     draft.pick("channels", sizes["O"])
     draft.pick("kernel_size", (sizes["H"], sizes["W"]))
-    draft.pick("strides", (1, 1), (2, 2), (2, 1))
+    first, second = draft.pick("strides", (1, 1), (2, 2), (2, 1))
+    draft.pick("output_padding", (0, 0), (first - 1, second - 1))
     draft.pick("padding", (0, 0, 0, 0), tuple(int(n) for n in random.integers(0, 2, 4)))
     draft.tensor("weight", tuple(sizes[letter] for letter in kernel_layout))
     draft.pick("out_dtype", *_wide(draft.dtype("data")))

@@ -75,7 +75,7 @@ class Verdict:
     refused: Counter[str] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
-    lost: list[tuple[Instance, str]] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
 
     @property
     def status(self) -> str:
@@ -149,12 +149,14 @@ class _Verification:
         self.refused = drawing.refused
         instances = self._fitted(drawing.instances)
         instances, lost = self.maker.extract(instances)
+        for row, reason in drawing.lost:
+            self.of_form[row.form].lost.append(reason)
         for instance, reason in lost:
-            self.of_form[instance.row.form].lost.append((instance, reason))
+            self.of_form[instance.row.form].lost.append(reason)
         for each in instances:
             different = contradiction(each)
             if different is not None:
-                self.of_form[each.row.form].lost.append((each, different))
+                self.of_form[each.row.form].lost.append(different)
         self._compare(instances)
         for row in self.pattern.rows:
             self._note_row(row)
@@ -234,7 +236,7 @@ class _Verification:
                 self._leave_out(each, str(error))
                 continue
             except Contradiction as error:
-                self.of_form[each.row.form].lost.append((each, str(error)))
+                self.of_form[each.row.form].lost.append(str(error))
                 continue
             found[each.number] = meaning
         return found

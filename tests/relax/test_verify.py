@@ -57,7 +57,7 @@ def test_pattern_of_the_library_is_verified(name: str) -> None:
     [verdicts] = verify(library(), samples=1, inputs=10, names=[name])
     for found in verdicts:
         said = [*found.reasons, *(str(each.compared) for each in found.failures)]
-        said += [reason for _, reason in found.lost]
+        said += [reason for reason in found.lost]
         if name in NO_MEANING:
             assert (found.status, found.reasons) == ("unverified", ["it has no meaning"])
             continue

@@ -71,4 +71,4 @@ def test_table_of_a_back_end_is_verified(stem: str) -> None:
 
 def said(verdict: Verdict) -> str:
     failures = [f"{each.compared} {each.instance.graph.root}" for each in verdict.failures]
-    return "\n".join([*verdict.reasons, *failures, *(reason for _, reason in verdict.lost)])
+    return "\n".join([*verdict.reasons, *failures, *verdict.lost])
