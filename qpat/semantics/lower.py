@@ -427,7 +427,7 @@ class _Pattern:
                 lowered += self._lowered(part, rows, statements)
             else:
                 lowered += statements.lower(part)
-        if outer is not None and guard == outer.block:
+        if outer is not None and len(mine) == outer.rows:
             outer.take(statements)
         return lowered
 

@@ -38,6 +38,7 @@ class Statements:
         self.pattern = pattern
         self.findings = findings
         self.block = block
+        self.rows = len(rows)
         self.meant: Span | None = outer.meant if outer is not None else None
         self.params: dict[str, Span] = dict(outer.params) if outer is not None else {}
         self.excused = excused

@@ -219,13 +219,19 @@ class PatternWriter:
     def _called(self, node: ir.RealCall, first: str) -> str:
         """A call whose first operand is given."""
         operands = [first, *(self._real(operand) for operand in node.operands[1:])]
-        written = [f"{name}={python(value, self.variables)}" for name, value in node.attributes]
+        written = [f"{name}={self._attribute(value)}" for name, value in node.attributes]
         attributes = written
         if node.like is not None:
             taken = [string(each) for each in self._taken_over(node)]
             call = self.variables.calls[node.like]
             attributes = [f"**like({', '.join([call, *taken, *written])})"]
         return f"real({', '.join([string(node.operator), *operands, *attributes])})"
+
+    def _attribute(self, value: ir.Expression) -> str:
+        """An attribute of a meaning as it stands in the record, which a param is already."""
+        text = python(value, self.variables)
+        is_param = isinstance(value, ir.ReadLocal) and value.name in {p[0] for p in self.params}
+        return text if is_param else _plain(value, text)
 
     def _held(self, name: str) -> str:
         return self.variables.calls.get(name) or self.variables.values[name]
@@ -349,14 +355,19 @@ def _settled(statement: ir.Param, variables: Variables) -> str:
             return text
     if statement.type is not None:
         return typed(text, statement.type)
+    if len(statement.names) > 1 and not isinstance(value, ir.Sequence):
+        is_plain = isinstance(value, ir.Function)
+        return text if is_plain else f"unpacked({text}, {len(statement.names)})"
+    return _plain(value, text)
+
+
+def _plain(value: ir.Expression, text: str) -> str:
+    """A value as it stands in the record: Python numbers and tuples, arrays as they are."""
     if isinstance(value, ir.Sequence):
         return f"tuple({text})" if value.bracket == "[" else text
     if isinstance(value, ir.ReadAttribute) and value.kind is Kind.BOOL:
         return f"bool({text})"  # TVM keeps some of them as integers
-    if len(statement.names) > 1:
-        is_plain = isinstance(value, ir.Sequence | ir.Function)
-        return text if is_plain else f"unpacked({text}, {len(statement.names)})"
-    if isinstance(value, ir.Number | ir.ReadAttribute | ir.Sequence):
+    if isinstance(value, ir.Number | ir.ReadAttribute):
         return text
     if value.kind is Kind.INTS:
         return f"ints({text})"

@@ -335,3 +335,22 @@ def test_a_program_in_cpp_reads_every_record(name: str, read_record: Path, tmp_p
                 tensor = each["record"]["tensors"][port]
                 assert values["dtype"] == tensor["dtype"]
                 assert len(values["values"]) == np.prod(tensor["shape"])
+
+
+def test_what_a_meaning_calculates_is_plain_too() -> None:
+    """Numbers and lists, as in params."""
+    text = """pattern pool(x: int8) -> y: int8 {
+      p = nn.max_pool2d(x)
+      y = clip(p)
+      let more = p.attrs.padding + 1
+      let most = y.attrs.a_max / 4
+      meaning y = clip(nn.max_pool2d(x, like=p, padding=more), 0, most)
+    }"""
+    x = relay.var("x", shape=(1, 1, 4, 4), dtype="int8")
+    body = relay.clip(relay.nn.max_pool2d(x, (2, 2), padding=(1, 1)), 0, 6)
+    [match] = partitioned(body, text).matches
+    meaning = match.record.meaning
+    assert meaning.attributes == {"a_min": 0, "a_max": 1.5}
+    padding = meaning.operands[0].attributes["padding"]
+    assert padding == (2, 2, 2, 2)
+    assert {type(each) for each in (*padding, *meaning.attributes.values())} == {int, float}

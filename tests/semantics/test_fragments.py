@@ -162,6 +162,31 @@ def test_forms_of_an_optional_fragment_cost_rows_only_where_it_stands() -> None:
     assert [row.call_count for row in pattern.rows] == [2, 2, 2, 1]
 
 
+def test_a_form_reads_what_a_fragment_in_it_binds() -> None:
+    """Under a name that the form gives it; two forms may give the same."""
+    text = """
+    fragment widest(n, found) { let found = max(n.attrs.strides) }
+    pattern p(x: int8) -> y: int8 {
+      form sum {
+        y = nn.avg_pool2d(x)
+        use widest(y, stride)
+        where stride <= 3
+      }
+      form most {
+        m = nn.max_pool2d(x)
+        y = m
+        use widest(m, stride)
+        param most = stride
+      }
+    }"""
+    [pattern] = lowered(text).patterns
+    kinds = [type(each) for each in pattern.statements]
+    assert kinds == [ir.Let, ir.Where, ir.Let, ir.Param]
+    assert codes(text.replace("where stride", "where strides")) == ["QP130"]
+    # Nothing of it is known in the other form.
+    assert codes(text.replace("use widest(m, stride)", "")) == ["QP130"]
+
+
 def test_conditions_of_a_form_hold_where_it_is_picked() -> None:
     module = lowered("""
         fragment narrowed(v) -> out {
