@@ -213,7 +213,7 @@ class Terms:
         first = node.arguments[0] if node.arguments else None
         if node.name == "rank" and isinstance(first, ir.ReadValue):
             index = self.row.values.get(first.name)
-            is_many = index is None or isinstance(self.row.nodes[index], ir.Elements)
+            is_many = index is None or isinstance(self.row.nodes[index], ir.Elements | ir.Several)
             return None if is_many or index is None else ("rank", self.place(index))
         return ("function", node.name, *self._all(node.arguments))
 

@@ -61,6 +61,12 @@ class _Writer:
         self.row = row
         self.chosen = chosen
         self.dtypes = {port.name: port.dtypes for port in pattern.ports}
+        self.numbers = {
+            each: number
+            for node in row.nodes
+            if isinstance(node, ir.Several)
+            for number, each in enumerate(node.elements)
+        }
 
     def parameters(self) -> Iterator[str]:
         for index, node in enumerate(self.row.nodes):
@@ -71,7 +77,7 @@ class _Writer:
                 yield f"%{node.name}0, %{node.name}1"
 
     def _name(self, index: int, node: ir.Input) -> str:
-        return f"%{(node.name or str(index)).replace('.', '_')}"
+        return f"%{(node.name or str(index)).replace('.', '_')}{self.numbers.get(index, '')}"
 
     def text(self, index: int) -> str:
         node = self.row.nodes[index]

@@ -17,6 +17,7 @@ from qpat.records import dataclass, field
 from qpat.semantics import ir
 from qpat.semantics.attributes import DTYPES
 from qpat.semantics.constraints import Allowed, Constraints, Fact, Variable, one_of
+from qpat.semantics.walk import tensors
 from qpat.source import Span
 
 
@@ -105,7 +106,8 @@ def port_facts(facts: RowFacts, port: ir.Port) -> None:
     other = facts.row.values.get(port.same_dtype_as or "")
     if port.dtypes and port.same_dtype_as is None:
         allowed = Allowed(frozenset(port.dtypes))
-        facts.constraints.say(Fact(("dtype", node), allowed, port.span, port.name))
+        for each in tensors(facts.row.nodes, node):
+            facts.constraints.say(Fact(("dtype", each), allowed, port.span, port.name))
     elif other is not None and not port.dtypes:  # `int16 | x.dtype` is neither
         facts.constraints.equate(("dtype", other), ("dtype", node), port.span)
     if port.shape is not None:

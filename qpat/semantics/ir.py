@@ -95,6 +95,15 @@ class Elements:
 
 
 @dataclass(frozen=True)
+class Several:
+    """A variadic port of which each tensor is a leaf of its own, in a structure that is repeated:
+    `(qnn.dequantize(xs, ..) ... 4)`. It stands for its name alone: no operand leads to it."""
+
+    elements: tuple[int, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
 class Field:
     value: int
     index: int
@@ -102,7 +111,16 @@ class Field:
 
 
 Node: TypeAlias = (
-    Input | Literal | SlotConstant | SlotTuple | Call | CompositeCall | Tuple | Elements | Field
+    Input
+    | Literal
+    | SlotConstant
+    | SlotTuple
+    | Call
+    | CompositeCall
+    | Tuple
+    | Elements
+    | Several
+    | Field
 )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from qpat.ops.roles import TUPLE_RESULTS
 from qpat.records import dataclass, field
 from qpat.semantics import ir
+from qpat.semantics.walk import tensors
 from qpat.syntax import tree
 
 
@@ -158,7 +159,7 @@ def _unbound(rows: tuple[ir.Row, ...], fillings: Collection[Filling]) -> frozens
         filled = {(row.values.get(f.name), f.slot) for f in fillings if f.block in row.blocks}
         space_of = {member: space for space in row.spaces for member in space.members}
         for name, index in row.values.items():
-            space = space_of.get(index)
+            space = space_of.get(tensors(row.nodes, index)[0])
             members = space.members if space is not None else frozenset([index])
             for slot in ("scale", "zero_point"):
                 said = space is not None and (
@@ -189,7 +190,11 @@ def _inherited(pattern: tree.Pattern, rows: tuple[ir.Row, ...]) -> frozenset[str
     found: set[str] = set()
     for row in rows:
         for space in row.spaces:
-            names = {name for name, index in row.values.items() if index in space.members}
+            names = {
+                name
+                for name, index in row.values.items()
+                if not space.members.isdisjoint(tensors(row.nodes, index))
+            }
             if names & ports:
                 found |= names
     return frozenset(found | ports)

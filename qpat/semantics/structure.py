@@ -82,6 +82,9 @@ class _RowBuilder:
         self.open: list[str] = []  # names being built, to see a name that needs itself
         self.bound: dict[int, tuple[int, bool]] = {}  # what each statement has built
         self.written: dict[int, tree.Slot] = {}
+        # In a structure that is repeated: the leaves of each variadic port, and this round's.
+        self.repeated: dict[str, list[int]] | None = None
+        self.round: dict[str, int] = {}
         self.by_name = {block.name: block for block in scope.root.all()}
 
     def build(self) -> Draft:
@@ -180,6 +183,8 @@ class _RowBuilder:
     # ---- names ----
     def value(self, name: str, span: Span) -> int:
         """The node a name stands for, built at its first use."""
+        if self.repeated is not None and name in self.scope.inputs:
+            return self.leaf(name, ir.Constness.ANY, span)
         if name in self.draft.values:
             return self.draft.values[name]
         if name in self.open:
@@ -188,7 +193,9 @@ class _RowBuilder:
             return self.stand_in(span)
         if name in self.scope.places:
             place = self.place(name, span)
-            return self.nothing(span) if place is None else self.bind(place)
+            if place is None:
+                return self.nothing(span)
+            return self.bind(place) if self.repeated is None else self.bind_once(place, span)
         if name in self.scope.inputs or name in self.scope.constants:
             return self.leaf(name, ir.Constness.ANY, span)
         known = [*self.scope.places, *self.scope.inputs]
@@ -231,6 +238,14 @@ class _RowBuilder:
             self.draft.calls[name] = index
         return index
 
+    def bind_once(self, place: Place, span: Span) -> int:
+        """Of a name in a structure that is repeated: it is one value, so not of each round's."""
+        before = dict(self.round)
+        index = self.bind(place)
+        if self.round != before:
+            report_unbuilt(self.findings, span, "a name for a part of what is repeated")
+        return index
+
     def _check_tuple(self, index: int, place: Place) -> None:
         node = self.draft.nodes[index]
         if index in self.draft.faulty:
@@ -250,6 +265,8 @@ class _RowBuilder:
             self.findings.error("QP113", span, message)
             return self.stand_in(span)
         port = self.scope.inputs.get(name)
+        if port is not None and port.many and self.repeated is not None:
+            return self.one_of_many(self.repeated, name, constness, span)
         if port is not None and port.many:
             message = f"`{name}...` is many tensors; one value is wanted here"
             self.findings.error("QP114", span, message, hint=f"write `({name}...)`")
@@ -264,6 +281,15 @@ class _RowBuilder:
         if node.constness is ir.Constness.ANY or constness is ir.Constness.CONSTANT:
             self.draft.nodes[index] = ir.Input(name, constness, node.span)
         return index
+
+    def one_of_many(
+        self, repeated: dict[str, list[int]], name: str, constness: ir.Constness, span: Span
+    ) -> int:
+        """The tensor of a variadic port that this round of a repeat is about."""
+        if name not in self.round:
+            self.round[name] = self.add(ir.Input(name, constness, span))
+            repeated.setdefault(name, []).append(self.round[name])
+        return self.round[name]
 
     def _check_constness(self, node: ir.Input, constness: ir.Constness, span: Span) -> None:
         both = {node.constness, constness}
@@ -408,24 +434,73 @@ class _RowBuilder:
 
     def repeat(self, node: tree.Tuple, repeat: tree.Repeat) -> int:
         element = repeat.element
-        bare = isinstance(element, tree.Leaf) and repeat.count is None and len(node.elements) == 1
-        if not bare:
-            report_unbuilt(self.findings, repeat.span, "a structured repeat in a tuple")
-            self.scope.excused.lacks_uses = True
-            index = self.add(ir.Tuple((), node.span))
-            self.draft.faulty.add(index)
-            return index
-        assert isinstance(element, tree.Leaf)
+        if len(node.elements) > 1:
+            report_unbuilt(self.findings, repeat.span, "`...` beside other fields of a tuple")
+            return self.faulty_tuple(node.span)
+        if isinstance(element, tree.Slot):
+            report_unbuilt(self.findings, repeat.span, "a repeat of scales or zero points")
+            return self.faulty_tuple(node.span)
+        if not isinstance(element, tree.Leaf) or repeat.count is not None:
+            return self.rounds(node.span, repeat, element)
         port = self.scope.inputs.get(element.name)
         if port is None or not port.many:
             message = f"`{element.name}...` wants a port that is many tensors"
             hint = f"declare it `{element.name}: int8...`"
             self.findings.error("QP114", repeat.span, message, hint=hint)
-        if element.name in self.draft.values:
-            return self.draft.values[element.name]
+        found = self.draft.values.get(element.name)
+        if found is not None and isinstance(self.draft.nodes[found], ir.Several):
+            self._report_repeated(element.name, repeat.span)
+            return self.faulty_tuple(node.span)
+        if found is not None:
+            return found
         index = self.add(ir.Elements(element.name, node.span))
         self.draft.values[element.name] = index
         return index
+
+    def faulty_tuple(self, span: Span) -> int:
+        self.scope.excused.lacks_uses = True
+        index = self.add(ir.Tuple((), span))
+        self.draft.faulty.add(index)
+        return index
+
+    def rounds(self, span: Span, repeat: tree.Repeat, element: tree.Structure) -> int:
+        """A tuple of one structure for each tensor of a variadic port; a row for each length, for
+        TVM's matcher has no tuple of any."""
+        if not repeat.count:
+            message = "a structure that is repeated wants the most that there may be"
+            hint = "write a number behind `...`: there is a row for each length up to it"
+            self.findings.error("QP114", repeat.span, message, hint=hint)
+            return self.faulty_tuple(span)
+        if repeat.count > MOST_ROWS:
+            message = f"a structure is repeated {repeat.count} times, and each length has a row"
+            self.findings.error(
+                "QP120", repeat.span, message, hint=f"{MOST_ROWS} rows are the most"
+            )
+            return self.faulty_tuple(span)
+        if self.repeated is not None:
+            report_unbuilt(self.findings, repeat.span, "a repeat within a repeat")
+            return self.faulty_tuple(span)
+        length = repeat.count - self.choices.pick(repeat.count, repeat.span)
+        self.repeated, elements = {}, []
+        faults = len(self.draft.faulty)
+        for _ in range(length):
+            self.round = {}
+            elements.append(self.structure(element)[0])
+        found, self.repeated = self.repeated, None
+        if not found and len(self.draft.faulty) == faults:
+            message = "nothing in what is repeated is many tensors"
+            hint = "name a port that is: `xs: int8...`"
+            self.findings.error("QP114", repeat.span, message, hint=hint)
+        for name, leaves in found.items():
+            if name in self.draft.values:
+                self._report_repeated(name, repeat.span)
+            self.draft.values[name] = self.add(ir.Several(tuple(leaves), span))
+        return self.add(ir.Tuple(tuple(elements), span))
+
+    def _report_repeated(self, name: str, span: Span) -> None:
+        message = f"`{name}...` stands in another tuple too, and in one it is repeated"
+        hint = "a port whose tensors are repeated stands in one tuple only"
+        self.findings.error("QP114", span, message, hint=hint)
 
     # ---- calls ----
     def call(self, node: tree.Call) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from qpat.semantics import ir
 
@@ -44,6 +44,12 @@ def below(node: ir.Node) -> tuple[int, ...]:
     if isinstance(node, ir.Tuple):
         return node.elements
     return (node.value,) if isinstance(node, ir.Field) else ()
+
+
+def tensors(nodes: Sequence[ir.Node], index: int) -> tuple[int, ...]:
+    """The nodes of what a name stands for: several where each of many is a leaf of its own."""
+    node = nodes[index]
+    return node.elements if isinstance(node, ir.Several) else (index,)
 
 
 def under(row: ir.Row, index: int) -> set[int]:

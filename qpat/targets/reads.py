@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qpat.semantics import ir
 from qpat.semantics.ordering import expressions
-from qpat.semantics.walk import walk
+from qpat.semantics.walk import tensors, walk
 
 
 class Reads:
@@ -55,9 +55,10 @@ class Reads:
     def inherits(self, row: ir.Row) -> bool:
         """Whether what is inherited decides if a row takes a match: a statement reads it."""
         inherited = {
-            row.values[s.name]
+            node
             for s in self.pattern.statements
             if isinstance(s, ir.Inherit) and s.name in row.values and counts(s, row)
+            for node in tensors(row.nodes, row.values[s.name])
         }
         open_slots = {
             (member, slot)
@@ -68,13 +69,14 @@ class Reads:
             for member in space.members
         }
         read = {
-            (row.values.get(node.name), slot)
+            (member, slot)
             for statement in self.pattern.statements
             if counts(statement, row) and not isinstance(statement, ir.Inherit | ir.Meaning)
             for expression in expressions(statement)
             for node in walk(expression)
-            if isinstance(node, ir.ReadMember)
+            if isinstance(node, ir.ReadMember) and node.name in row.values
             for slot in _SLOTS_READ.get(node.member, ())
+            for member in tensors(row.nodes, row.values[node.name])
         }
         return bool(read & open_slots)
 

@@ -9,7 +9,7 @@ from qpat.ops.roles import SCALAR, AxisMove, AxisRule, exchange, roles
 from qpat.ops.table import operator
 from qpat.records import dataclass
 from qpat.semantics import ir
-from qpat.semantics.walk import below
+from qpat.semantics.walk import below, tensors
 from qpat.targets.dialects import Dialect
 from qpat.targets.layout import INDENT, assigned, bracketed, laid_out, literal, string
 from qpat.targets.names import Fresh
@@ -222,15 +222,18 @@ class _Binder:
         axes = f"lambda: ({self._axis(each.tensors[0])}, {channels})"
         self.body += bracketed("accumulates(", [call, *spaces, axes], ")", 1)
 
+    def _names_in(self, space: ir.Space) -> list[str]:
+        values, nodes = self.row.values.items(), self.row.nodes
+        return [n for n, at in values if not space.members.isdisjoint(tensors(nodes, at))]
+
     def _said(self, space: ir.Space) -> str:
         """A name for a space that nothing named is in."""
-        names = [name for name, index in self.row.values.items() if index in space.members]
+        names = self._names_in(space)
         return names[0].replace(".", "_") if names else "inner"
 
     def _space_name(self, space: ir.Space) -> str | None:
         """A space is named after the first used name in it; None where none is."""
-        members = [n for n, index in self.row.values.items() if index in space.members]
-        return next((name for name in members if name in self.reads.values), None)
+        return next((name for name in self._names_in(space) if name in self.reads.values), None)
 
     def _unread(self, space: ir.Space) -> None:
         """Constants that nobody reads must be constants, and agree, all the same."""
@@ -241,7 +244,7 @@ class _Binder:
 
     def _of(self, space: ir.Space) -> str:
         """Whose space it is, for whoever reads a reason."""
-        names = [name for name, index in self.row.values.items() if index in space.members]
+        names = self._names_in(space)
         ports = [port.name for port in self.reads.pattern.ports if port.name in names]
         return f"of={string((ports or names or ['a value inside'])[0])}"
 
@@ -313,6 +316,8 @@ class _Binder:
 
     def _value(self, index: int) -> str:
         node = self.row.nodes[index]
+        if isinstance(node, ir.Several):
+            return f"[{', '.join(self._value(each) for each in node.elements)}]"
         place = self.at[index]
         space = self.space_of.get(index)
         if isinstance(node, ir.Call) and index in self._many_results():

@@ -15,7 +15,7 @@ from itertools import product
 from qpat.ops.roles import exchange
 from qpat.ops.table import operator
 from qpat.semantics import ir
-from qpat.semantics.walk import below, under
+from qpat.semantics.walk import below, tensors, under
 from qpat.targets.dialects import Dialect
 from qpat.targets.layout import INDENT, WIDTH, assigned, bracketed, string
 from qpat.targets.rows import summary
@@ -122,11 +122,11 @@ class _Writer:
 
     def _order(self) -> list[int]:
         """Nodes that get a variable, leaves first, each before its users."""
-        named = set(self.row.values.values())
-        nodes = list(enumerate(self.row.nodes))
-        leaves = [i for i, n in nodes if i in named and _is_leaf(n)]
+        nodes = self.row.nodes
+        named = {each for at in self.row.values.values() for each in tensors(nodes, at)}
+        leaves = [i for i, n in enumerate(nodes) if i in named and _is_leaf(n)]
         inner = ir.Call | ir.CompositeCall | ir.Tuple | ir.Field
-        return [*leaves, *(i for i, n in nodes if isinstance(n, inner))]
+        return [*leaves, *(i for i, n in enumerate(nodes) if isinstance(n, inner))]
 
     def _text(self, index: int) -> str | None:
         """What makes the pattern of a node that is no call."""

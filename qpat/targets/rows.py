@@ -42,11 +42,7 @@ def variables(row: ir.Row, reserved: Iterable[str]) -> Mapping[int, str]:
     """A variable for each call, leaf, tuple and field: its name, or its operator's."""
     taken = ["root", "arguments", "order", "constants", "values", "calls", "way_1", "way_2"]
     fresh = Fresh([*reserved, *taken])
-    named: dict[int, str] = {}
-    for name, index in row.values.items():
-        # A name that stands for another's node (an optional left out) needs no variable.
-        if index not in named or row.calls.get(name) == index:
-            named[index] = name
+    named = _named(row)
     made: dict[int, str] = {}
     for index in range(len(row.nodes)):
         if index in named:
@@ -61,3 +57,16 @@ def variables(row: ir.Row, reserved: Iterable[str]) -> Mapping[int, str]:
         elif isinstance(node, ir.Tuple | ir.Field):
             made[index] = fresh.name("fields" if isinstance(node, ir.Tuple) else "field")
     return made
+
+
+def _named(row: ir.Row) -> Mapping[int, str]:
+    """The names of nodes; of many tensors that are leaves of their own each has a number behind."""
+    named: dict[int, str] = {}
+    for name, index in row.values.items():
+        # A name that stands for another's node (an optional left out) needs no variable.
+        if index not in named or row.calls.get(name) == index:
+            named[index] = name
+        node = row.nodes[index]
+        if isinstance(node, ir.Several):
+            named |= {each: f"{name}_{number}" for number, each in enumerate(node.elements)}
+    return named

@@ -138,6 +138,12 @@ class _Maker:
             for number, space in enumerate(row.spaces)
             for site in (*space.scales, *space.zero_points)
         }
+        self.names = {
+            each: f"{name}_{number}"
+            for name, at in row.values.items()
+            if isinstance(node := row.nodes[at], ir.Several)
+            for number, each in enumerate(node.elements)
+        }
         self.tail = set(_tail(row, row.root))
         self.mentioned = mentioned(pattern)
 
@@ -178,6 +184,7 @@ class _Maker:
             is_constant = not self.shapes.integers(0, 4)
         if is_constant:
             return graphs().constant(self._constant(shape, chosen, user), chosen)
+        name = self.names.get(index, name)
         self.inputs[name] = (shape, chosen)
         return graphs().variable(name, shape, chosen)
 

@@ -64,8 +64,15 @@ CASES = {
     "QP006_too_large": pattern(f"{RELU}\nwhere rank(x) <= 1e999"),
     "QP006_no_number": pattern(f"{RELU}\nwhere rank(x) == 0x10"),
     # ---- not built ----
-    "QP090_structured_repeat": pattern("y = concatenate((nn.relu(x) ... 8))", "x: int8..."),
+    "QP090_repeat_in_a_repeat": pattern(
+        "y = concatenate((stack((nn.relu(xs) ... 2)) ... 2))", "xs: int8..."
+    ),
+    "QP090_name_in_a_repeat": pattern("r = nn.relu(xs)\ny = concatenate((r ... 8))", "xs: int8..."),
     "QP090_repeat_among_others": pattern("y = concatenate((x, xs...))", "x: int8, xs: int8..."),
+    "QP090_repeat_first": pattern("y = concatenate((xs..., x))", "x: int8, xs: int8..."),
+    "QP090_slots_repeated": pattern(
+        "y = qnn.concatenate((xs...), (xs.scale...), ..)", "xs: int8..."
+    ),
     "QP135_no_meaning": pattern(f"{RELU}\nparam k = lut(x, y)"),
     "QP145_quantized": pattern("y = qnn.sigmoid(x, ..)\nmeaning y = qnn.sigmoid(x)"),
     "QP146_not_the_output": pattern("s = clip(x)\ny = nn.relu(s)\nmeaning s = clip(x, like=s)"),
@@ -175,6 +182,15 @@ CASES = {
     "QP113_constant_call": pattern("a = nn.relu(x)\ny = add(a, const a)"),
     "QP114_many_where_one": pattern("y = nn.relu(xs)", "xs: int8..."),
     "QP114_one_where_many": pattern("y = concatenate((x...))"),
+    "QP114_repeat_without_a_most": pattern("y = concatenate((nn.relu(xs)...))", "xs: int8..."),
+    "QP114_repeat_of_none": pattern("y = concatenate((nn.relu(xs) ... 0))", "xs: int8..."),
+    "QP120_repeat_without_end": pattern(
+        "y = concatenate((nn.relu(xs) ... 1000000000))", "xs: int8..."
+    ),
+    "QP114_repeat_of_one": pattern("y = concatenate((nn.relu(x) ... 4))"),
+    "QP114_repeated_twice": pattern(
+        "y = concatenate((concatenate((nn.relu(xs) ... 2)), concatenate((xs...))))", "xs: int8..."
+    ),
     "QP115_optional_name": pattern("y = nn.relu(x?)"),
     "QP116_unused": pattern(f"a = nn.relu(x)\n{RELU}"),
     "QP117_pattern": pattern(RELU) + pattern(RELU).partition("\n\n")[2],
