@@ -46,7 +46,7 @@ _MARKED = re.compile(r"\bon\s+relax\b")
 def check_targets(source: Source) -> tuple[Diagnostic, ...]:
     """All findings in a source in order of place: of what it is on Relay, and where forms are for
     Relax, of what it is there."""
-    found = check_source(source)[1]
+    relays, found = check_source(source)
     if _MARKED.search(source.text) is None:
         return found
     module, others = check_source(source, "relax")
@@ -54,10 +54,20 @@ def check_targets(source: Source) -> tuple[Diagnostic, ...]:
         from qpat.targets.relax_limits import for_relax
 
         limits = Findings()
-        marked = tuple(p for p in module.patterns if _MARKED.search(p.span.text))
-        for_relax(replace(module, patterns=marked), limits)
+        elsewhere = _blocks(relays)
+        mine = (p for p in module.patterns if _blocks_of(p) - elsewhere.get(p.name, frozenset()))
+        for_relax(replace(module, patterns=tuple(mine)), limits)
         others = (*others, *limits.diagnostics)
     return tuple(sorted({*found, *others}, key=Diagnostic.sort_key))
+
+
+def _blocks(module: ir.Module | None) -> dict[str, frozenset[str]]:
+    """The forms and fragments of every pattern, by its name."""
+    return {each.name: _blocks_of(each) for each in module.patterns} if module is not None else {}
+
+
+def _blocks_of(pattern: ir.Pattern) -> frozenset[str]:
+    return frozenset(block for row in pattern.rows for block in row.blocks)
 
 
 def check_source(

@@ -63,6 +63,22 @@ def test_check_says_it_of_forms_that_are_marked_for_relax() -> None:
     assert [each.code for each in found] == ["QP092"]
 
 
+def test_check_says_it_of_fragments_that_have_such_forms() -> None:
+    text = """compiler "npu"
+
+fragment padded(x) -> out {
+  form here on relay { out = nn.relu(x) }
+  form there on relax { out = nn.pad(x, 0) }
+}
+
+pattern uses(x: int8) -> y: int8 { y = padded(x) }
+
+pattern relays(x: int8) -> y: int8 { y = nn.mirror_pad(x) }
+"""
+    [found] = check_targets(Source("npu.qpat", text))
+    assert (found.code, found.message) == ("QP093", "nothing of `uses` can be said on Relax")
+
+
 def test_rows_and_patterns_are_those_that_can_be_said() -> None:
     module = compile_source(Source("npu.qpat", MIXED), "relax").module
     assert [(each.name, len(each.rows)) for each in module.patterns] == [("both", 1), ("part", 1)]
@@ -122,4 +138,4 @@ def test_page(text: str, target: str) -> None:
 
 
 def test_page_has_blocks() -> None:
-    assert len(BLOCKS) == 2
+    assert len(BLOCKS) == 3

@@ -53,20 +53,34 @@ def outcome(patterns: Any, module: Any, is_computed: bool) -> dict[str, Any]:
 def check_attribute(attribute: Any, record: Any) -> None:
     """Holds the attribute of a composite against its record: what both have is the same."""
     assert int(attribute["version"]) == 1
-    tensors = {name for name, each in record.items() if isinstance(each, dict) and "scale" in each}
+    tensors = {name for name, each in record.items() if is_tensor(each) or is_many(each)}
     assert set(attribute["tensors"].keys()) == tensors
     for name in tensors:
         found, told = attribute["tensors"][name], record[name]
-        assert [int(each) for each in found["shape"]] == told["shape"]
-        for part in ("scale", "zero_point", "value"):
-            assert (part in found) == (told[part] is not None)
-            if part in found:
-                assert digest(found[part].numpy()) == told[part]
-        for part in ("axis", "input"):
-            assert (part in found) == (told[part] is not None)
-            assert part not in found or int(found[part]) == told[part]
+        pairs = zip(found, told, strict=True) if is_many(told) else [(found, told)]
+        for each, one in pairs:
+            check_tensor(each, one)
     others = record.keys() - tensors - {"form", "meaning", "composite"}
     assert set(attribute["params"].keys()) == {each for each in others if record[each] is not None}
+
+
+def is_tensor(told: Any) -> bool:
+    return isinstance(told, dict) and "scale" in told
+
+
+def is_many(told: Any) -> bool:
+    return isinstance(told, list) and bool(told) and all(is_tensor(each) for each in told)
+
+
+def check_tensor(found: Any, told: Any) -> None:
+    assert [int(each) for each in found["shape"]] == told["shape"]
+    for part in ("scale", "zero_point", "value"):
+        assert (part in found) == (told[part] is not None)
+        if part in found:
+            assert digest(found[part].numpy()) == told[part]
+    for part in ("axis", "input"):
+        assert (part in found) == (told[part] is not None)
+        assert part not in found or int(found[part]) == told[part]
 
 
 def load(path: Path) -> Any:
