@@ -108,8 +108,9 @@ benchmark: environment ## Measure `qpat check` as a process, and partitioning on
 	$(PYTHON) benchmarks/partition.py
 	@scripts/environment relax-0.27
 	@mkdir -p build
-	$(QPAT) compile tests/targets/both.qpat --target relax --unsaid ignore -o build/both_relax.py
-	.environments/relax-0.27/bin/python benchmarks/relax.py build/both_relax.py
+	$(QPAT) compile patterns/tflite.qpat --target relax --unsaid ignore \
+		-o build/tflite_relax.py
+	.environments/relax-0.27/bin/python benchmarks/relax.py build/tflite_relax.py
 
 clean: ## Remove what was built and every cache, but not the environments
 	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

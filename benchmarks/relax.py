@@ -1,7 +1,7 @@
 """How long a generated Relax module takes to partition, beside TVM's FuseOpsByPattern alone.
 
 python benchmarks/relax.py GENERATED.py [--operators N ...] [--runs N] [--json OUT]
-(`make benchmark` compiles tests/targets/both.qpat for it.)
+(`make benchmark` compiles patterns/tflite.qpat for it.)
 
 Runs where TVM 0.26 or 0.27 is, without qpat. A network is a chain of quantized convolutions, seven
 operators each, with constants that differ. Measured is processor time; of each the fastest run

@@ -87,8 +87,8 @@ def test_limits_are_judged() -> None:
 
 
 def test_partition_on_relax_is_measured_beside_tvm(tmp_path: Path) -> None:
-    generated = tmp_path / "both_relax.py"
-    text = compile_file(ROOT / "tests/targets/both.qpat", "relax").text
+    generated = tmp_path / "tflite_relax.py"
+    text = compile_file(ROOT / "patterns/tflite.qpat", "relax").text
     generated.write_text(text, encoding="utf-8")
     # Whether limits are kept depends on the machine, and is the exit code.
     script = tmp_path / "measure.py"

@@ -354,10 +354,13 @@ def test_record_classes_are_those_of_relay(generated: Generated, name: str) -> N
 def test_work_grows_with_the_module_and_no_faster(generated: Generated, environment: str) -> None:
     """Each composite is read once, for its check, its record and its attribute together; rows whose
     calls are not there cost nothing. How long it takes is benchmarks/relax.py's."""
-    script, module = HERE / "bare" / "relax_work.py", generated("both", "relax")
+    script, module = HERE / "bare" / "relax_work.py", generated("tflite", "relax")
     told = printed(python_of(environment), script, module, 5, 50)
     found = json.loads(told.splitlines()[-1])
+    rows = found["branching"]["rows"]
+    assert rows > 80
     for layers in (5, 50):
-        assert found[str(layers)] == {"rows": 37, "given": 5, "read": layers, "composites": layers}
+        work = {"rows": rows, "given": 8, "read": layers, "composites": layers}
+        assert found[str(layers)] == work
     # In a branch nobody looks beforehand.
-    assert found["branching"] == {"rows": 37, "given": 37, "read": 1, "composites": 1}
+    assert found["branching"] == {"rows": rows, "given": rows, "read": 1, "composites": 1}

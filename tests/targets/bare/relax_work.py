@@ -1,4 +1,4 @@
-"""Counts what partition() of the module generated from tests/targets/both.qpat does.
+"""Counts what partition() of the module generated from patterns/tflite.qpat does.
 
     python relax_work.py GENERATED.py LAYERS…
 
