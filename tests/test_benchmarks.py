@@ -102,7 +102,7 @@ def test_partition_on_relax_is_measured_beside_tvm(tmp_path: Path) -> None:
     told = printed(python_of("relax-0.27"), script, generated, *options)
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert [each["composites"] for each in figures["records"]] == [2, 4]
-    assert all(each["rows"] == 5 for each in figures["records"]) and figures["rows"] == 37
+    assert all(each["rows"] == 8 for each in figures["records"]) and figures["rows"] > 80
     for record in figures["records"]:
         assert relax.line(record) in told
     kept = [each["kept"] for each in figures["limits"]]
