@@ -45,6 +45,8 @@ def details(verdict: Verdict) -> Iterator[str]:
         yield f"    left out {count}: {reason}"
     if verdict.parts:
         yield f"    bound: {', '.join(verdict.parts)}"
+    if verdict.instances and not graphs().IN_INTEGERS:
+        yield "    not computed in integers: TVM computes in float32 here"
 
 
 def label(verdict: Verdict) -> str:
