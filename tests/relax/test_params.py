@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tvm.script import ir as I
+from tvm.script import relax as R
 
 import qpat
 from qpat.diagnostics import QpatError
@@ -86,6 +88,32 @@ def test_a_variable_of_the_module_can_be_asked_for() -> None:
     [pooled] = [each for each in found.tensors() if each.operator == "nn.max_pool2d"]
     assert (pooled.scale, pooled.zero_point) == (np.float32(0.1), 3)
     assert found.of(pooled.value.variable) == found.of(pooled.value)
+
+
+@I.ir_module
+class Branching:
+    @R.function
+    def main(condition: R.Tensor((), "bool"), x: R.Tensor((2, 4), "int8")) -> R.Tensor(
+        (2, 4), "float32"
+    ):
+        if condition:
+            a = R.reshape(x, (2, 4))
+            y = a
+        else:
+            b = R.flip(x, axis=0)
+            y = b
+        z = R.dequantize(y, R.const(0.5, "float32"), R.const(3, "int32"), axis=0)
+        return z
+
+
+def test_branches_are_of_one_space() -> None:
+    known = qpat.quantization(Branching)
+    found = {each.name: (each.operator, each.scale, each.zero_point) for each in known.tensors()}
+    half = np.float32(0.5)
+    assert found["x"] == ("input", half, 3) and found["y"] == ("If", half, 3)
+    assert found["a"] == ("reshape", half, 3) and found["b"] == ("reverse", half, 3)
+    result = qpat.partition(Branching, Path(__file__).parent / "npu.qpat")
+    assert [each.op for each in result.host] == ["reshape", "reverse", "qnn.dequantize"]
 
 
 def test_parameters_are_the_same_with_composites_and_regions() -> None:
