@@ -78,7 +78,7 @@ def draw_graph(
         for space in maker.scales
         if space in maker.zero_points
     }
-    is_plain = not any(np.any(drawn[n].zero_point) for n in drawn if maker.is_accumulator(n))
+    is_plain = all(maker.is_plain_sum(space) for space in drawn if maker.is_accumulator(space))
     return Graph(root, dict(maker.inputs), drawn, dict(maker.types), dict(maker.exprs), is_plain)
 
 
@@ -309,6 +309,11 @@ class _Maker:
     def is_accumulator(self, space: int) -> bool:
         """Whether something is summed up in a space, of tensors whose scales are drawn."""
         return self._product(space) is not None
+
+    def is_plain_sum(self, space: int) -> bool:
+        """Whether the space of an accumulator has the scale of the product, and no zero point."""
+        is_product = np.array_equal(self.scales[space], self._product(space))
+        return is_product and not np.any(self.zero_points[space])
 
     def _product(self, space: int) -> Any:
         """The scale of an accumulator: that of what is multiplied, in float32."""

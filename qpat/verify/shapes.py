@@ -216,9 +216,11 @@ def _conv2d_transpose(draft: Draft) -> None:
     layout = str(draft.pick("data_layout", "NCHW"))
     kernel_layout = str(draft.pick("kernel_layout", "IOHW"))
     shape = draft.tensor("data", draft.wanted or _image(random, layout))
-    sizes = {"I": _of(layout, shape, "C"), "O": int(random.integers(1, 5))}
+    channels = _of(layout, shape, "C")
+    groups = int(draft.pick("groups", 1, 1, next(n for n in (2, 3, 1) if channels % n == 0)))
+    sizes = {"I": channels, "O": int(random.integers(1, 5))}
     sizes |= {"H": int(random.integers(1, 4)), "W": int(random.integers(1, 4))}
-    draft.pick("channels", sizes["O"])
+    draft.pick("channels", sizes["O"] * groups)
     draft.pick("kernel_size", (sizes["H"], sizes["W"]))
     first, second = draft.pick("strides", (1, 1), (2, 2), (2, 1))
     draft.pick("output_padding", (0, 0), (first - 1, second - 1))
