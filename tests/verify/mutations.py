@@ -43,6 +43,7 @@ EQUIVALENT = {
     "out_layout": "it is the layout of the data",
     "channels": "TVM counts them in the weights",
     "kernel_size": "TVM reads it off the weights",
+    "conv2d_transpose: forget an attribute: kernel_layout": "it is the default",
     "dense: forget an attribute: units": "TVM reads it off the weights",
     "dense: forget an attribute: axis": "of two dimensions, the default is the last",
     "cubic_": "of another method",
