@@ -80,7 +80,7 @@ def partition(options: argparse.Namespace) -> int:
     for path, text in texts.items():
         write_atomically(path, text)
     say("done")
-    print_findings(result.quantization.findings(options.model), options.color)
+    print_findings(result.findings(options.model), options.color)
     print(as_text(result))
     for path in texts:
         print(f"wrote {path}")
@@ -154,7 +154,7 @@ def canonicalize(options: argparse.Namespace) -> int:
     if options.relay is not None:
         write_atomically(options.relay, relay_text(result.module))
     say("done")
-    print_findings(found.quantization.findings(options.model), options.color)
+    print_findings(found.findings(options.model), options.color)
     print(summary(result))
     if options.relay is not None:
         print(f"wrote {options.relay}")

@@ -38,9 +38,9 @@ def prepared(
     params: Mapping[str, Any],
     options: Mapping[str, Any],
     say: Callable[[str], None],
-) -> Module:
-    """The view of a module in which the patterns of a generated module can match. What its
-    prepare() warns of is told to `say`. Raises QP340 and QP341."""
+) -> tuple[Module, tuple[str, ...]]:
+    """The view of a module in which the patterns of a generated module can match, and what its
+    prepare() warns of. Raises QP340 and QP341."""
     module = bound(module, params)
     say("preparing")
     with listening() as heard:
@@ -49,9 +49,7 @@ def prepared(
         except Exception as error:
             message = f"TVM cannot prepare the module: {reason(error, heard)}"
             raise failure("QP341", message) from None
-    for each in heard.warnings:
-        say(f"warning: {each}")
-    return shown(made)
+    return shown(made), tuple(heard.warnings)
 
 
 def bound(module: Any, params: Mapping[str, Any]) -> Any:

@@ -34,13 +34,14 @@ def prepared(
     params: Mapping[str, Any],
     options: Mapping[str, Any],
     say: Callable[[str], None],
-) -> Any:
-    """A module in which the patterns of a generated module can match."""
+) -> tuple[Any, tuple[str, ...]]:
+    """A module in which the patterns of a generated module can match, and what is to be warned of,
+    which is nothing here."""
     found = prepare(module, params, say)
-    if not hasattr(generated, "prepare"):
-        return found
-    say("copying shared values")
-    return generated.prepare(found, **options)
+    if hasattr(generated, "prepare"):
+        say("copying shared values")
+        found = generated.prepare(found, **options)
+    return found, ()
 
 
 def merged(

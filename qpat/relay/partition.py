@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from qpat.compiler import Compiled, compile_file
-from qpat.diagnostics import did_you_mean, failure
+from qpat.diagnostics import Diagnostic, did_you_mean, failure, warning
 from qpat.relay.environment import installed_ir
 from qpat.relay.graph import post_order
 from qpat.relay.importing import import_model
@@ -71,6 +71,13 @@ class Partition:
     generated: ModuleType
     options: Mapping[str, Any]
     compiled: Compiled
+    warnings: tuple[str, ...]
+
+    def findings(self, place: str | None = None) -> tuple[Diagnostic, ...]:
+        """What is wrong with the module, as warnings: QP342, QP343, and QP345 where a pass took
+        its quantization away. `place` is the file of the module."""
+        lost = tuple(warning("QP345", text, place=place) for text in self.warnings)
+        return lost + self.quantization.findings(place)
 
     @property
     def conflicts(self) -> tuple[Conflict, ...]:
@@ -112,7 +119,7 @@ def partition(
     else:
         imported = import_model(model, progress)
         module, bound = imported.module, dict(imported.params)
-    prepared = here.prepared(generated, module, bound, options or {}, say)
+    prepared, warnings = here.prepared(generated, module, bound, options or {}, say)
     merged = here.merged(generated, prepared, options or {}, say)
     say("reading quantization parameters")
     try:
@@ -137,6 +144,7 @@ def partition(
         generated,
         dict(options or {}),
         compiled,
+        warnings,
     )
 
 

@@ -118,6 +118,13 @@ def test_parameters_are_bound() -> None:
     assert np.array_equal(bound.matches[0].tensors["w"].value, weights)
 
 
+def test_quantization_that_a_pass_took_away_is_a_finding() -> None:
+    folded = relax.transform.FoldConstant()(build())
+    [found] = qpat.partition(folded, NPU).findings("model")
+    assert found.code == "QP345" and "FoldConstant" in found.message
+    assert not qpat.partition(build(), NPU).findings()
+
+
 def test_patterns_for_relay_are_refused() -> None:
     compiled = qpat.compile_file(NPU)
     with pytest.raises(QpatError, match="compiled for relay, and this TVM has relax"):
