@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.startup import with_fragments
 from qpat.cli import main
 from qpat.compiler import check_source
 from qpat.diagnostics import Diagnostic, Fix, QpatError, render_all
@@ -23,8 +24,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 # Single patterns without a fault.
 GOOD = [
     *(
-        f'compiler "npu"\n{found}\n'
-        for found in re.findall(r"^(?:pattern|for) (?:.|\n)*?^\}", LIBRARY, re.MULTILINE)
+        f'compiler "npu"\n{with_fragments(item, LIBRARY)}\n'
+        for item in re.findall(r"^(?:pattern|for) (?:.|\n)*?^\}", LIBRARY, re.MULTILINE)
     ),
     *re.findall(r"^```\n(compiler .*?)^```", README, re.MULTILINE | re.DOTALL),
     """compiler "npu"
