@@ -37,6 +37,9 @@ def parse_options(
 def require_pattern(module: ir.Module, name: str, file: str | None = None) -> None:
     """Raises QP337 where the file has no such pattern."""
     known = [pattern.name for pattern in module.patterns]
+    if name in (each for each, _ in module.elsewhere):
+        message = f"`{name}` cannot be said on the IR that is installed"
+        raise failure("QP337", message, place=file, hint="qpat compile --target says why")
     if name not in known:
         hint = did_you_mean(name, known) or f"patterns are {', '.join(known)}"
         raise failure("QP337", f"no pattern is called `{name}`", place=file, hint=hint)

@@ -32,8 +32,10 @@ _RELAY_ONLY = "say `form … on relay`, and another form for Relax"
 
 
 def for_relax(module: ir.Module, findings: Findings) -> ir.Module:
-    """A module of the rows that Relax can say; what is left out is a warning."""
+    """A module of the rows that Relax can say; what is left out is a warning. A pattern without any
+    is for elsewhere."""
     kept: list[ir.Pattern] = []
+    elsewhere = list(module.elsewhere)
     for pattern in module.patterns:
         reasons = {row.number: tuple(_reasons(pattern, row)) for row in pattern.rows}
         rows = tuple(row for row in pattern.rows if not reasons[row.number])
@@ -43,7 +45,8 @@ def for_relax(module: ir.Module, findings: Findings) -> ir.Module:
             _report_rows(pattern, refused, findings)
         else:
             _report_pattern(pattern, refused, findings)
-    return replace(module, patterns=tuple(kept))
+            elsewhere.append((pattern.name, head(pattern.span)))
+    return replace(module, patterns=tuple(kept), elsewhere=tuple(elsewhere))
 
 
 def _report_rows(pattern: ir.Pattern, reasons: tuple[Reason, ...], findings: Findings) -> None:

@@ -69,6 +69,12 @@ def test_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (softmax["op"], softmax["reason"]) == ("nn.softmax", "not quantized")
 
 
+def test_a_pattern_of_relay_is_not_unknown(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ("--patterns", "tflite", "--pattern", "strided_slice")
+    assert run("why", MODEL, *given) == 1
+    assert "`strided_slice` cannot be said on the IR that is installed" in capsys.readouterr().err
+
+
 def test_coverage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found, page = tmp_path / "out.json", tmp_path / "out.html"
     given = ("--json", found, "--html", page)
