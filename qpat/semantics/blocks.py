@@ -125,7 +125,8 @@ class _Blocks:
             else:
                 parts.append(statement)
         made = Block(name, label, span, tuple(parts), picks, out)
-        if seen and not made.forms:
+        is_broken = any(isinstance(each, tree.Broken) for each in block.statements)
+        if seen and not made.forms and not is_broken:
             where = f"`{self.pattern.name.text}`" if not name else f"`{name}`"
             message = f"no form of {where} is for {TARGETS[self.target]}"
             self.findings.error("QP122", self.pattern.name.span, message)

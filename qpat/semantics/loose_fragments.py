@@ -36,7 +36,10 @@ class _Checker:
         self.definitions = definitions
         self.findings = findings
         self.names = bound_names(fragment.block) | {f.name.text for f in fragment.formals}
+        self.names |= set(self._given())
         self.lost = definitions.lost
+        found = [each for each in nodes(fragment.block) if isinstance(each, tree.Meaning)]
+        self.meant = {id(each) for meaning in found for each in nodes(meaning)}
 
     def check(self) -> None:
         for node in nodes(self.fragment.block):
@@ -51,6 +54,18 @@ class _Checker:
             message = f"`{out.text}` is not bound in fragment `{self.fragment.name.text}`"
             self.findings.error("QP111", out.span, message)
 
+    def _given(self) -> Iterator[str]:
+        """The names that other fragments are given, and may bind."""
+        for node in nodes(self.fragment.block):
+            if isinstance(node, tree.Use | tree.Call) and self._is_fragment(node):
+                given = (a for a in node.arguments if isinstance(a, tree.Leaf | tree.Name))
+                yield from (each.name for each in given)
+
+    def _is_fragment(self, node: tree.Use | tree.Call) -> bool:
+        if isinstance(node, tree.Use):
+            return True
+        return any(each.text in self.definitions.visible for each in node.operators)
+
     def _name(self, node: tree.Leaf | tree.Name) -> None:
         name = node.name
         known = {*self.names, *_WORDS, *self.definitions.visible, *self.definitions.aliases}
@@ -63,6 +78,8 @@ class _Checker:
         if not isinstance(node.function, tree.Name):
             return
         name = node.function.name
+        if id(node) in self.meant and operator(name) is not None:
+            return
         if name not in BUILTINS and name not in self.definitions.visible and name not in self.lost:
             known = [*BUILTINS, *self.definitions.visible]
             hint = did_you_mean(name, known)

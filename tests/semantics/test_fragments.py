@@ -373,6 +373,21 @@ def test_a_fault_of_an_import_is_one_finding(tmp_path: Path, name: str) -> None:
     assert [each.code for each in found] == [code], render_all(found)
 
 
+def test_a_fragment_nobody_uses_may_say_all_that_another_does() -> None:
+    """A meaning has operators, and a fragment that is used may bind what it is given."""
+    text = """
+    fragment widest(n, found) { let found = max(n.attrs.strides) }
+    fragment pooled(x) -> out {
+      out = nn.max_pool2d(x)
+      use widest(out, stride)
+      where stride <= 3
+      meaning y = clip(nn.max_pool2d(x, like=out), 0, 6)
+    }
+    pattern p(x: int8) -> y: int8 { y = abs(x) }"""
+    assert set(codes(text)) == {"QP153"}
+    assert codes(text.replace("clip(", "cilp(")) == ["QP135"]
+
+
 def test_a_file_of_fragments_needs_no_compiler(tmp_path: Path) -> None:
     path = written(tmp_path, main="fragment small(n) { where rank(n) == 4 }\n")
     assert check_source(read_source(path))[1] == ()
