@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from qpat.diagnostics import (
@@ -22,7 +22,7 @@ from qpat.semantics.blocks import TARGETS
 from qpat.semantics.lower import lower
 from qpat.source import Source, read_source
 from qpat.syntax.parser import too_deep
-from qpat.syntax.program import load_program
+from qpat.syntax.program import Program, load_program
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,11 @@ _MARKED = re.compile(r"\bon\s+relax\b")
 def check_targets(source: Source) -> tuple[Diagnostic, ...]:
     """All findings in a source in order of place: of what it is on Relay, and where forms are for
     Relax, of what it is there."""
-    relays, found = check_source(source)
+    loaded = load_program(source, open_source)
+    relays, found = _checked(source, *loaded, "relay")
     if _MARKED.search(source.text) is None:
         return found
-    module, others = check_source(source, "relax")
+    module, others = _checked(source, *loaded, "relax")
     if module is not None:
         from qpat.targets.relax_limits import for_relax
 
@@ -75,7 +76,13 @@ def check_source(
 ) -> tuple[ir.Module | None, tuple[Diagnostic, ...]]:
     """The IR that a source has on a target, None if it has errors, and all findings in order of
     place."""
-    program, broken = load_program(source, open_source)
+    return _checked(source, *load_program(source, open_source), target)
+
+
+def _checked(
+    source: Source, program: Program | None, broken: Sequence[Diagnostic], target: str
+) -> tuple[ir.Module | None, tuple[Diagnostic, ...]]:
+    """What check_source gives of a program that is read, with what is broken in its text."""
     findings = Findings()
     module = None
     try:
