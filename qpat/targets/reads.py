@@ -11,7 +11,8 @@ class Reads:
     """`values` and `calls` are what a match must hand over; `read_values` and `read_calls` are
     what the statements and the ports' types look at; of those `layouts` and `ranges` are the names
     whose layout or range is read. `guards` are the blocks that only some rows have and that say
-    something; `many_results` are names for all the tensors a call gives."""
+    something; `many_results` are names for all the tensors a call gives; `sure_in_blocks` may be
+    absent and are read where only rows that have them come."""
 
     def __init__(self, pattern: ir.Pattern) -> None:
         self.pattern = pattern
@@ -20,6 +21,7 @@ class Reads:
         self.layouts: set[str] = set()
         self.ranges: set[str] = set()
         self.guards: set[str] = set()
+        self.sure_in_blocks: set[str] = set()
         for statement in pattern.statements:
             self._statement(statement)
         for statement in pattern.statements:
@@ -88,6 +90,13 @@ class Reads:
         for expression in expressions(statement):
             for node in walk(expression):
                 self._expression(node)
+                if isinstance(node, ir.ReadMember) and self._is_sure(node.name, statement):
+                    self.sure_in_blocks.add(node.name)
+
+    def _is_sure(self, name: str, statement: ir.Statement) -> bool:
+        """Whether a name that may be absent is there wherever a statement of a block is reached."""
+        rows = [row for row in self.pattern.rows if counts(statement, row)]
+        return self.maybe_value(name) and all(name in row.values for row in rows)
 
     def _real(self, real: ir.Real) -> None:
         """The calls that a meaning is like, and what decides whether an optional part is there."""

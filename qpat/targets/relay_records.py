@@ -131,8 +131,9 @@ class PatternWriter:
         ports = {port.name for port in self.pattern.ports}
         for name in sorted(wanted, key=self.reads.order):
             maybe = self.reads.maybe_value(name)
-            # What is no port may be absent in other forms: whoever reads it knows that it is there.
-            is_sure = not maybe or name in ports
+            # Absent in other forms: whoever reads it knows that it is there. A port may be absent
+            # where it is read, too.
+            is_sure = not maybe or (name in ports and name not in self.reads.sure_in_blocks)
             annotation = "" if is_sure else ": Any"
             read = _read("values", name, maybe)
             lines.append(f"{self.variables.values[name]}{annotation} = {read}")
