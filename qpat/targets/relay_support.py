@@ -115,7 +115,7 @@ def spaces(tensors: List[Any], scales: List[Any], zero_points: List[Any], of: st
 class Value:
     """One named value of a match: its expression, its space, and how to find the axis of a vector,
     the layout, and the calls that bound its range. `field`: one field of a call's tuple; `spreads`:
-    its scales may run over their axis and the one behind it."""
+    its scales may run over their axis and the one behind it, as far as the layout goes."""
 
     def __init__(
         self,
@@ -254,9 +254,14 @@ class Value:
         if wrong is None and self.dtype.startswith(("int", "uint")):
             wrong = outside(zero_point, self.dtype)
         if wrong is None and axis is not None:
-            wrong = misplaced(scale, zero_point, axis, self.shape, self._spreads)
+            wrong = misplaced(scale, zero_point, axis, self.shape, self._is_multiplied(axis))
         if wrong is not None:
             raise Refused(f"{name}: {wrong}")
+
+    def _is_multiplied(self, axis: int) -> bool:
+        """Whether the multiplier of a depthwise convolution stands behind its channels."""
+        layout = self.layout_or_none()
+        return self._spreads and (layout is None or layout[axis + 1 : axis + 2] == "I")
 
     def tensor(self, inputs: Dict[Any, int]) -> Tensor:
         dtype = self.dtype
