@@ -73,7 +73,7 @@ fuzz: environment ## Random texts, trees, patterns and graphs for as long as it 
 		tests/relay/test_quantization_random.py tests/relay/test_quantization_per_channel.py \
 		tests/single_pass/test_random.py tests/library/test_verdicts.py tests/library/test_parameters.py \
 		tests/why/test_why.py tests/library/test_examples.py tests/diagnostics/test_fault_injection.py \
-		tests/verify/test_library.py tests/verify/test_mutations.py tests/examples/test_numpy_codegen.py
+		tests/verify/test_library.py tests/verify/test_mutations.py tests/examples
 
 verify: environment ## Hold the library's meanings against TVM, at length (SAMPLES=100 INPUTS=256)
 	$(QPAT) verify patterns/tflite.qpat --samples $(SAMPLES) --inputs $(INPUTS)

@@ -123,7 +123,7 @@ generated = st.tuples(patterns(1), patterns(2)).map(lambda items: HEAD + "\n".jo
 
 
 @given(faulty(written))
-@settings(relaxed, max_examples=300)
+@settings(relaxed, max_examples=150)
 def test_k_faults_give_k_reports(case: tuple[str, list[Fault]]) -> None:
     text, faults = case
     assume(not errors(text))  # two patterns may have one name
@@ -132,7 +132,7 @@ def test_k_faults_give_k_reports(case: tuple[str, list[Fault]]) -> None:
 
 
 @given(faulty(generated))
-@settings(relaxed, max_examples=150)
+@settings(relaxed, max_examples=75)
 def test_k_faults_in_a_file_nobody_wrote_give_k_reports(case: tuple[str, list[Fault]]) -> None:
     text, faults = case
     assume(not errors(text))

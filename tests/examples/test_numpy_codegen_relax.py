@@ -23,6 +23,7 @@ from tests.examples.numpy_example import (
     reports,
     shown,
 )
+from tests.long_run import LONG
 
 INPUTS = 3
 VERSIONS = ("relax-0.27", "relax-0.26")
@@ -368,7 +369,7 @@ def test_activations_cut_at_their_bounds(environment: str, example: Path) -> Non
     assert told(example, "activations", environment) == [*wanted, 4]
 
 
-@each_version
+@pytest.mark.parametrize("environment", VERSIONS if LONG else VERSIONS[:1])
 def test_random_convolutions(environment: str, example: Path) -> None:
     """Equal in real numbers, off by one at most in integers; a depth multiplier is left."""
     found = told(example, "convolutions", environment)

@@ -82,19 +82,19 @@ def mutated(draw: st.DrawFn, texts: list[str]) -> str:
 
 
 @given(st.text(max_size=200))
-@settings(relaxed, max_examples=200)
+@settings(relaxed, max_examples=120)
 def test_any_text_gives_findings(text: str) -> None:
     checked(text)
 
 
 @given(st.lists(st.sampled_from(WORDS), max_size=40).map(" ".join))
-@settings(relaxed, max_examples=200)
+@settings(relaxed, max_examples=120)
 def test_any_words_of_the_language_give_findings(text: str) -> None:
     checked(text)
 
 
 @given(mutated(CHUNKS))
-@settings(relaxed, max_examples=400)
+@settings(relaxed, max_examples=120)
 def test_mutated_pattern_gives_findings(text: str) -> None:
     checked(text)
 
