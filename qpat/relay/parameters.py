@@ -14,7 +14,7 @@ import numpy as np
 from qpat.ops.roles import AxisRule
 from qpat.relay.kinds import relay, tvm
 from qpat.targets import relay_slots as slots
-from qpat.targets.relay_reading import Attributes, Refused, constant_value, shape_of
+from qpat.targets.relay_reading import Refused, constant_value, shape_of
 from qpat.targets.relay_support import Parameters
 
 
@@ -88,10 +88,8 @@ def read(
     axis = _axis(call, rule, tensor)
     if isinstance(axis, str):
         return Unread(axis, is_wrong=True)
-    # A depthwise convolution of HWOI has one for each channel and multiplier.
-    layout = str(getattr(Attributes(call), rule.layout)) if rule.layout is not None else ""
-    spreads = layout[axis + 1 : axis + 2] == "I"
-    wrong = slots.misplaced(scales, zero_points, axis, shape_of(tensor), spreads)
+    layout = slots.layout_of(call, rule.layout) if rule.layout is not None else ""
+    wrong = slots.misplaced(scales, zero_points, axis, shape_of(tensor), layout)
     return Parameters(scales, zero_points, axis) if wrong is None else Unread(wrong, is_wrong=True)
 
 

@@ -332,20 +332,20 @@ class _Binder:
         axis = self._axis(index) if space is not None else None
         if axis is not None:
             items.append(f"lambda: {axis}")
-        items += self._layout(index)
-        if axis is not None and self._space_object(index).scales[0].axis.layout is not None:
-            items.append("spreads=True")
+        in_layout = axis is not None and self._space_object(index).scales[0].axis.layout is not None
+        items += self._layout(index, is_wanted=in_layout)
         return f"Value({', '.join(items)})"
 
     def _many_results(self) -> set[int]:
         return {index for name, index in self.row.values.items() if name in self.reads.many_results}
 
-    def _layout(self, index: int) -> list[str]:
-        """What says the layout and the range of a value, where the pattern reads them."""
+    def _layout(self, index: int, is_wanted: bool) -> list[str]:
+        """What says the layout and the range of a value, where the pattern reads them. `is_wanted`:
+        the layout says how vectors lie."""
         found: list[str] = []
         names = {name for name, at in self.row.values.items() if at == index}
         layout = self.row.layouts.get(index)
-        if layout is not None and names & self.reads.layouts:
+        if layout is not None and (is_wanted or names & self.reads.layouts):
             call, attribute = self.at[layout.call], layout.attribute
             text = f"{call}, {string(attribute)}"
             function = "result_layout" if layout.is_result else "layout_of"

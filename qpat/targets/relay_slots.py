@@ -79,14 +79,14 @@ def outside(zero_point: Any, dtype: str) -> str | None:
 
 
 def misplaced(
-    scale: Any, zero_point: Any, axis: int, shape: tuple[int | None, ...], spreads: bool
+    scale: Any, zero_point: Any, axis: int, shape: tuple[int | None, ...], layout: str
 ) -> str | None:
-    """Why vectors do not fit the axis of a tensor. `spreads`: they may run over that axis and the
-    one behind it, as those of a depthwise convolution's weights do."""
+    """Why vectors do not fit the axis of a tensor. In the layout of a depthwise convolution's
+    weights, HWOI, they may run over that axis and the multiplier behind it."""
     if not 0 <= axis < len(shape):
         return f"its axis is out of range for {len(shape)} dimensions"
     lengths = {shape[axis]}
-    if spreads and None not in shape[axis : axis + 2]:
+    if layout[axis + 1 : axis + 2] == "I" and None not in shape[axis : axis + 2]:
         lengths.add(elements(shape[axis : axis + 2]))
     for what, values in (("scales", scale), ("zero points", zero_point)):
         if np.ndim(values) and None not in lengths and len(values) not in lengths:

@@ -114,8 +114,7 @@ def spaces(tensors: List[Any], scales: List[Any], zero_points: List[Any], of: st
 
 class Value:
     """One named value of a match: its expression, its space, and how to find the axis of a vector,
-    the layout, and the calls that bound its range. `field`: one field of a call's tuple; `spreads`:
-    its scales may run over their axis and the one behind it, as far as the layout goes."""
+    the layout, and the calls that bound its range. `field`: one field of a call's tuple."""
 
     def __init__(
         self,
@@ -125,7 +124,6 @@ class Value:
         layout: Optional[Callable[[], str]] = None,
         clips: Tuple[Any, ...] = (),
         field: Optional[int] = None,
-        spreads: bool = False,
     ) -> None:
         self.expr = expr
         self.space = space if space is not None else Space()
@@ -133,7 +131,6 @@ class Value:
         self._layout = layout
         self._clips = clips
         self._field = field
-        self._spreads = spreads
         # Read of the expression once they are asked for.
         self._dtype: Optional[str] = None
         self._shape: Optional[Tuple[Optional[int], ...]] = None
@@ -254,14 +251,9 @@ class Value:
         if wrong is None and self.dtype.startswith(("int", "uint")):
             wrong = outside(zero_point, self.dtype)
         if wrong is None and axis is not None:
-            wrong = misplaced(scale, zero_point, axis, self.shape, self._is_multiplied(axis))
+            wrong = misplaced(scale, zero_point, axis, self.shape, self.layout_or_none() or "")
         if wrong is not None:
             raise Refused(f"{name}: {wrong}")
-
-    def _is_multiplied(self, axis: int) -> bool:
-        """Whether the multiplier of a depthwise convolution stands behind its channels."""
-        layout = self.layout_or_none()
-        return self._spreads and (layout is None or layout[axis + 1 : axis + 2] == "I")
 
     def tensor(self, inputs: Dict[Any, int]) -> Tensor:
         dtype = self.dtype

@@ -323,3 +323,18 @@ def test_one_number_for_all_channels_agrees_with_itself() -> None:
     assert not known.conflicts
     _, known = analysis(qnn.dequantize(data, f32(0.5, 0.25, 0.25), i32(0), axis=1))
     assert len(known.conflicts) == 1
+
+
+def test_scales_of_a_transposed_convolution_of_groups_do_not_run_over_rows() -> None:
+    """There are six, and three output channels of two rows in each group: by accident as many."""
+    call = qnn.conv2d_transpose(
+        var("x", (1, 2, 8, 8)),
+        relay.const(np.zeros((2, 3, 2, 2), "int8")),
+        *(i32(0), i32(0), f32(0.5), f32(1, 2, 3, 4, 5, 6)),
+        channels=6,
+        kernel_size=(2, 2),
+        groups=2,
+    )
+    main, known = analysis(call)
+    assert known.of(main.body.args[1]) is None
+    assert [each.unread.reason for each in known.faults] == ["it has 6 scales for axis 1 of size 3"]
