@@ -16,10 +16,8 @@ from tvm import relax
 
 from qpat.diagnostics import failure
 from qpat.relax.pairing import paired
-from qpat.relax.view import Call, Module, Op, shown
+from qpat.relax.view import Module, shown
 from qpat.relay.environment import listening, reason
-from qpat.relay.graph import post_order
-from qpat.relay.loading import present_rows
 from qpat.relay.names import location
 from qpat.relay.quantization import analysed
 
@@ -70,23 +68,15 @@ def merged(
     """The module with composites. They are made one row after another, so a row that asks for
     inherited parameters is given those of the module as it stands before it."""
     say("matching")
-    made = module
-    for ask, group in groupby(
-        present_rows(generated, operators_of(module)), key=lambda entry: entry[1].inherits
-    ):
+    made, chosen = module, generated.Options(**options)
+    bindings = [generated.Bindings(each.expr) for each in module.functions.values()]
+    rows = generated.rows_for(generated.calls_of(bindings))
+    for ask, group in groupby(rows, key=lambda row: row.inherits):
         for segment in ([each] for each in group) if ask else [list(group)]:
             known = _known_in(made, analysed(made).of) if ask else _nothing_known
-            table = generated.patterns(known, **options)
-            chosen = [table[number] for number, _ in segment]
-            made = shown(relax.transform.FuseOpsByPattern(chosen)(made.relax))
+            patterns = generated.fusion_patterns(segment, known, chosen)
+            made = shown(relax.transform.FuseOpsByPattern(patterns)(made.relax))
     return made
-
-
-def operators_of(module: Module) -> set[str]:
-    """The operators that the functions of a module call, by Relax's names."""
-    values = [each for v in module.get_global_vars() for each in post_order(module[v].body)]
-    calls = [each for each in values if isinstance(each, Call) and isinstance(each.op, Op)]
-    return {str(each.expr.op.name) for each in calls}
 
 
 def _known_in(module: Module, known: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import tvm
@@ -77,7 +77,7 @@ class Expr:
         self.expr = expr
         self.variable = variable
 
-    @property
+    @cached_property
     def checked_type(self) -> Any:
         return type_of(self.expr.ty)
 

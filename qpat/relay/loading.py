@@ -59,14 +59,6 @@ def entries(generated: ModuleType, module: ir.Module) -> list[Entry]:
     ]
 
 
-def present_rows(generated: ModuleType, operators: set[str]) -> Iterator[tuple[int, Any]]:
-    """The rows by number, less those that need an operator the module does not have: they cannot
-    match, and for one that asks for inherited parameters the whole module is analysed."""
-    for number, row in enumerate(generated.ROWS):
-        if operators.issuperset(row.operators):
-            yield number, row
-
-
 @contextmanager
 def _beside(externs: tuple[ir.Extern, ...]) -> Iterator[None]:
     folders = {str(Path(extern.span.source.name).resolve().parent) for extern in externs}

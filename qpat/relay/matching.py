@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from types import ModuleType
@@ -12,7 +12,6 @@ import tvm
 from tvm import relay
 
 from qpat.relay.graph import post_order, shallow_copy
-from qpat.relay.loading import present_rows
 from qpat.relay.names import location, operator_name
 from qpat.relay.prepare import prepare
 from qpat.relay.quantization import analysed
@@ -51,9 +50,7 @@ def merged(
     inherited parameters is given those of the module as it stands before it."""
     say("matching")
     made = shallow_copy(module)
-    for ask, rows in groupby(
-        present_rows(generated, operators_of(module)), key=lambda entry: entry[1].inherits
-    ):
+    for ask, rows in groupby(_present(generated, module), key=lambda entry: entry[1].inherits):
         for segment in ([each] for each in rows) if ask else [list(rows)]:
             known = analysed(made).of if ask else _nothing_known
             table = generated.pattern_table(inherited=known, **options)
@@ -62,10 +59,14 @@ def merged(
     return made
 
 
-def operators_of(module: Any) -> set[str]:
-    """The operators that the functions of a module call."""
+def _present(generated: ModuleType, module: Any) -> Iterator[tuple[int, Any]]:
+    """The rows by number, less those that need an operator the module does not have: they cannot
+    match, and for one that asks for inherited parameters the whole module is analysed."""
     values = (each for v in module.get_global_vars() for each in post_order(module[v].body))
-    return {operator_name(each) for each in values}
+    operators = {operator_name(each) for each in values}
+    for number, row in enumerate(generated.ROWS):
+        if operators.issuperset(row.operators):
+            yield number, row
 
 
 def _nothing_known(expr: Any) -> None:

@@ -71,11 +71,6 @@ def check_lowering(root: Any) -> None:
 # ---- matched -------------------------------------------------------------------------------------
 
 
-def table(generated: ModuleType, inherited: Callable[[Any], Any], options: Any) -> list[Any]:
-    """The patterns of a generated module for the pass, one for each row."""
-    return list(generated.patterns(inherited, **options))
-
-
 def seen(generated: ModuleType, root: Any) -> tuple[Any, Any, list[Any]]:
     """How a generated module reads a graph: the reading, the root and the variables as it has
     them."""
@@ -95,11 +90,12 @@ def merged(
     the table: by number what they give then, and what tells an expression's parameters. A row is
     told of the module as it stands before it."""
     made = shown(generated.prepare(_module(graphs)))
+    chosen = generated.Options(**options)
     asked = _asking(made, graphs, inherited)
     for row in rows:
+        patterns = generated.fusion_patterns([generated.ROWS[row]], asked, chosen)
+        made = shown(relax.transform.FuseOpsByPattern(patterns)(made.relax))
         asked = _asking(made, graphs, inherited)
-        pattern = table(generated, asked, options)[row]
-        made = shown(relax.transform.FuseOpsByPattern([pattern])(made.relax))
     return {number: made[_name(number)].body for number in graphs}, asked
 
 

@@ -71,11 +71,6 @@ def check_lowering(root: Any) -> None:
 # ---- matched -------------------------------------------------------------------------------------
 
 
-def table(generated: ModuleType, inherited: Callable[[Any], Any], options: Any) -> list[Any]:
-    """The entries of a generated module for the pass, one for each row."""
-    return list(generated.pattern_table(inherited=inherited, **options))
-
-
 def seen(generated: ModuleType, root: Any) -> tuple[Any, Any, list[Any]]:
     """How a generated module reads a graph: the reading, the root and the variables as it has
     them."""
@@ -98,7 +93,7 @@ def merged(
 
     module = _joined(graphs)
     if rows:
-        entries = table(generated, asked, options)
+        entries = generated.pattern_table(inherited=asked, **options)
         module = relay.transform.MergeComposite([entries[each] for each in rows])(module)
     return dict(zip(sorted(graphs), module["main"].body.fields, strict=True)), asked
 
