@@ -96,11 +96,11 @@ def test(options: argparse.Namespace) -> int:
 def verify(options: argparse.Namespace) -> int:
     import json
 
-    from qpat.commands.models import compiled_here
+    from qpat.commands.models import told_patterns
     from qpat.files import write_atomically
     from qpat.options import parse_options, require_pattern
 
-    compiled = compiled_here(options.file, progress())
+    compiled = told_patterns(options.file, progress())
     print_findings(compiled.warnings, options.color)
     for name in options.pattern:
         require_pattern(compiled.module, name, options.file)

@@ -22,7 +22,7 @@ def _partitioned(options: argparse.Namespace, say: Callable[[str], None]) -> Par
     return partition(options.model, compiled, progress=say, options=chosen)
 
 
-def compiled_here(path: str, say: Callable[[str], None]) -> Compiled:
+def told_patterns(path: str, say: Callable[[str], None]) -> Compiled:
     """The patterns of a command line, for the IR of the TVM that is installed. Of what that cannot
     say there is a line in all: a file of one IR would have pages of it."""
     from qpat.compiler import compile_file
@@ -46,7 +46,7 @@ def _prepared(
     from qpat.options import parse_options
     from qpat.relay.environment import require_tvm
 
-    compiled = compiled_here(options.patterns, say)
+    compiled = told_patterns(options.patterns, say)
     print_findings(compiled.warnings, options.color)
     say("loading TVM")
     require_tvm()

@@ -70,23 +70,29 @@ class NoBound(Exception):
     """How much is rounded away cannot be said; the text says why."""
 
 
+def no_scale(node: ir.Node) -> NoBound:
+    """That what a node rounds away cannot be said in units of anything."""
+    said = node.operator if isinstance(node, ir.Call) else "a value"
+    return NoBound(f"{said} rounds, and its scale is not known")
+
+
 def derive_bound(row: ir.Row, graph: Graph) -> Bound:
     """The bound of a row for parameters that were drawn. Raises NoBound."""
     types, drawn = graph.types, graph.drawn
-    if _dtype(types[row.root]).startswith("float"):
-        calls = sum(_dtype(types[index]).startswith("float") for index in _calls(row))
+    if dtype_of(types[row.root]).startswith("float"):
+        calls = sum(dtype_of(types[index]).startswith("float") for index in _calls(row))
         return Bound(float(calls), (f"{calls} of float32",), in_ulps=True)
     parts: list[str] = []
     units = 0.0
     for index, node in _calls(row).items():
         loss = ROUNDS.get(node.operator)
-        if loss is None or _dtype(types[index]).startswith("float"):
+        if loss is None or dtype_of(types[index]).startswith("float"):
             continue
         _check_users(row, index)
         share = loss * _ratio(row, index, drawn)
         units += share
         parts.append(f"{node.operator} {share:.4g}")
-    if any(_dtype(types[index]).startswith("float") for index in _calls(row)):
+    if any(dtype_of(types[index]).startswith("float") for index in _calls(row)):
         units += _IN_FLOAT
         parts.append(f"float32 {_IN_FLOAT}")
     return Bound(units, tuple(parts))
@@ -96,7 +102,8 @@ def _calls(row: ir.Row) -> dict[int, ir.Call]:
     return {i: node for i, node in enumerate(row.nodes) if isinstance(node, ir.Call)}
 
 
-def _dtype(type_: Any) -> str:
+def dtype_of(type_: Any) -> str:
+    """The dtype of a tensor, or of the first of several."""
     return str(type_.fields[0].dtype if hasattr(type_, "fields") else type_.dtype)
 
 
@@ -107,9 +114,7 @@ def _ratio(row: ir.Row, index: int, drawn: Mapping[int, Drawn]) -> float:
     if mine is not None and mine == root:
         return 1.0
     if mine is None or root is None or mine not in drawn or root not in drawn:
-        name = row.nodes[index]
-        said = name.operator if isinstance(name, ir.Call) else "a value"
-        raise NoBound(f"{said} rounds, and its scale is not known")
+        raise no_scale(row.nodes[index])
     return float(np.max(drawn[mine].scale) / np.min(drawn[root].scale))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from qpat.semantics import ir
-from qpat.verify.bounds import KEEPS_ERRORS, ROUNDS, Bound, NoBound
+from qpat.verify.bounds import KEEPS_ERRORS, ROUNDS, Bound, NoBound, dtype_of, no_scale
 from qpat.verify.drafts import Graph
 from qpat.verify.real_errors import RULES, Called, Error, U, joined
 
@@ -145,8 +145,7 @@ class _Following:
 
     # ---- what is known of a node ----
     def dtype(self, index: int) -> str:
-        type_ = self.graph.types[index]
-        return str(type_.fields[0].dtype if hasattr(type_, "fields") else type_.dtype)
+        return dtype_of(self.graph.types[index])
 
     def scale(self, index: int) -> Any:
         return self._drawn(index).scale
@@ -157,9 +156,7 @@ class _Following:
     def _drawn(self, index: int) -> Any:
         number = self.space_of.get(index)
         if number is None or number not in self.graph.drawn:
-            name = self.row.nodes[index]
-            said = name.operator if isinstance(name, ir.Call) else "a value"
-            raise NoBound(f"{said} rounds, and its scale is not known")
+            raise no_scale(self.row.nodes[index])
         return self.graph.drawn[number]
 
     def reach(self, index: int) -> float:
