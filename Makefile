@@ -104,13 +104,13 @@ count: environment ## Count the lines of the library beside those of TVM's table
 	$(PYTHON) -m tools.count_lines
 
 benchmark: environment ## Measure `qpat check` as a process, and partitioning on both IRs beside TVM (minutes)
-	$(PYTHON) benchmarks/startup.py
-	$(PYTHON) benchmarks/partition.py
+	$(PYTHON) -m benchmarks.startup
+	$(PYTHON) -m benchmarks.partition
 	@scripts/environment relax-0.27
 	@mkdir -p build
 	$(QPAT) compile patterns/tflite.qpat --target relax --unsaid ignore \
 		-o build/tflite_relax.py
-	.environments/relax-0.27/bin/python benchmarks/relax.py build/tflite_relax.py
+	.environments/relax-0.27/bin/python -m benchmarks.relax build/tflite_relax.py
 
 clean: ## Remove what was built and every cache, but not the environments
 	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

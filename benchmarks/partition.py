@@ -1,6 +1,6 @@
 """How long MergeComposite takes, TVM's and `qpat.merge_composite`, on residual int8 networks.
 
-python benchmarks/partition.py [--calls N ...] [--runs N] [--json OUT]    (or `make benchmark`)
+python -m benchmarks.partition [--calls N ...] [--runs N] [--json OUT]    (or `make benchmark`)
 
 Both get the same module and the same table in the same process; of each the fastest run counts.
 The tables are TVM's own for Ethos-U, CMSIS-NN and DNNL, and that of patterns/tflite.qpat. What is
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ import tvm
 from tvm import relay
 
 import qpat
+from benchmarks.limits import concluded
 from qpat.compiler import compile_file
 from qpat.relay.loading import load
 
@@ -208,21 +208,8 @@ def main() -> int:
         print("ethos-u with its checks is left out: pip install ethos-u-vela==3.8.0")
     print(HEAD)
     records = measure(options.calls, options.runs, options.most_for_tvm)
-    judged = judge(records)
-    print("\n| limit | measured | limit | kept |\n|---|---|---|---|")
-    for what, figure, limit, kept in judged:
-        print(f"| {what} | {figure:.2f} | {limit:g} | {'yes' if kept else 'NO'} |")
-    result = {
-        "records": records,
-        "limits": [
-            {"of": what, "figure": figure, "limit": limit, "kept": kept}
-            for what, figure, limit, kept in judged
-        ],
-    }
-    Path(options.json).parent.mkdir(parents=True, exist_ok=True)
-    Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(f"wrote {options.json}")
-    return 0 if all(kept for _, _, _, kept in judged) else 1
+    result = {"records": records}
+    return concluded(judge(records), result, options.json)
 
 
 if __name__ == "__main__":

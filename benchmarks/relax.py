@@ -1,6 +1,6 @@
 """How long a generated Relax module takes to partition, beside TVM's FuseOpsByPattern alone.
 
-python benchmarks/relax.py GENERATED.py [--operators N ...] [--runs N] [--json OUT]
+python -m benchmarks.relax GENERATED.py [--operators N ...] [--runs N] [--json OUT]
 (`make benchmark` compiles patterns/tflite.qpat for it.)
 
 Runs where TVM 0.26 or 0.27 is, without qpat. A network is a chain of quantized convolutions, seven
@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -34,6 +33,8 @@ from typing import Any
 import numpy as np
 import tvm
 from tvm import relax
+
+from benchmarks.limits import concluded
 
 ROOT = Path(__file__).resolve().parents[1]
 OPERATORS = (100, 1000, 5000)
@@ -178,23 +179,8 @@ def main() -> int:
     patterns = load(options.generated)
     print(f"TVM {tvm.__version__}, {len(patterns.ROWS)} rows; milliseconds\n\n{HEAD}")
     records = measure(patterns, options.operators, options.runs)
-    judged = judge(records)
-    print("\n| limit | measured | limit | kept |\n|---|---|---|---|")
-    for what, figure, limit, kept in judged:
-        print(f"| {what} | {figure:.2f} | {limit:g} | {'yes' if kept else 'NO'} |")
-    result = {
-        "tvm": tvm.__version__,
-        "rows": len(patterns.ROWS),
-        "records": records,
-        "limits": [
-            {"of": what, "figure": figure, "limit": limit, "kept": kept}
-            for what, figure, limit, kept in judged
-        ],
-    }
-    Path(options.json).parent.mkdir(parents=True, exist_ok=True)
-    Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(f"wrote {options.json}")
-    return 0 if all(kept for _, _, _, kept in judged) else 1
+    result = {"tvm": tvm.__version__, "rows": len(patterns.ROWS), "records": records}
+    return concluded(judge(records), result, options.json)
 
 
 if __name__ == "__main__":

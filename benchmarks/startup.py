@@ -1,6 +1,6 @@
 """How long `qpat check` takes as a whole process, on a file of a hundred patterns.
 
-python benchmarks/startup.py [--runs N] [--json OUT]    (or `make benchmark`)
+python -m benchmarks.startup [--runs N] [--json OUT]    (or `make benchmark`)
 
 The file is the library's patterns for PyTorch over and over, under other names. They are Relay's
 alone: a file that has forms for Relax is checked for both, which takes longer. The limit: a check

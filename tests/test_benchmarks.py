@@ -55,7 +55,7 @@ def test_network_has_the_calls_it_is_asked_for() -> None:
 def test_merge_composite_is_measured_beside_tvm(tmp_path: Path) -> None:
     arguments = ["--calls", "16", "--runs", "1", "--json", "figures.json"]
     done = subprocess.run(
-        [sys.executable, ROOT / "benchmarks/partition.py", *arguments],
+        [sys.executable, "-m", "benchmarks.partition", *arguments],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -93,9 +93,9 @@ def test_partition_on_relax_is_measured_beside_tvm(tmp_path: Path) -> None:
     # Whether limits are kept depends on the machine, and is the exit code.
     script = tmp_path / "measure.py"
     script.write_text(
-        f"import runpy, sys\nsys.argv[0] = {str(ROOT / 'benchmarks/relax.py')!r}\n"
-        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\nexcept SystemExit as ended:\n"
-        "    print(ended.code)\n",
+        f"import runpy, sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "try:\n    runpy.run_module('benchmarks.relax', run_name='__main__')\n"
+        "except SystemExit as ended:\n    print(ended.code)\n",
         encoding="utf-8",
     )
     options = ["--operators", "14", "28", "--runs", "1", "--json", "figures.json"]
