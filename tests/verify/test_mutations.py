@@ -10,6 +10,8 @@ from functools import cache
 import pytest
 
 from qpat.compiler import Compiled, compile_file
+from qpat.records import replace
+from qpat.verify.verification import verify
 from tests.long_run import LONG
 from tests.models import ROOT
 from tests.verify.mutations import EQUIVALENT, mutants, noticed
@@ -40,3 +42,13 @@ def test_a_mutant_is_another_module_and_the_original_is_none() -> None:
     texts = [each.text for each in mutants(library().text, "mean")]
     assert len(texts) == len(set(texts))
     assert library().text not in texts
+
+
+def test_a_row_that_refuses_graphs_of_its_own_fails() -> None:
+    """With the scales of accumulator and output exchanged it takes but those where they are one."""
+    found = mutants(library().text, "dense")
+    [swapped] = [m for m in found if m.kind == "swap" and "scale of bias_space" in m.what]
+    changed = replace(library(), text=swapped.text)
+    [verdicts] = verify(changed, names=["dense"], samples=1, inputs=1)
+    said = [reason for each in verdicts for reason in each.lost]
+    assert said and all("it refuses a graph that is one of its own: " in each for each in said)
