@@ -6,14 +6,14 @@ The unit is the output's last place. A graph that only moves integers has a boun
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from qpat.records import dataclass
 from qpat.semantics import ir
 from qpat.semantics.walk import below
-from qpat.verify.drafts import Drawn, Graph
+from qpat.verify.drafts import Graph
+from qpat.verify.parameters import Drawn, dtypes_of
 
 # A call that computes in float32 is within half a unit of its value, in what is verified.
 _IN_FLOAT = 0.5
@@ -79,20 +79,20 @@ def no_scale(node: ir.Node) -> NoBound:
 def derive_bound(row: ir.Row, graph: Graph) -> Bound:
     """The bound of a row for parameters that were drawn. Raises NoBound."""
     types, drawn = graph.types, graph.drawn
-    if dtype_of(types[row.root]).startswith("float"):
-        calls = sum(dtype_of(types[index]).startswith("float") for index in _calls(row))
+    if dtypes_of(types[row.root])[0].startswith("float"):
+        calls = sum(dtypes_of(types[index])[0].startswith("float") for index in _calls(row))
         return Bound(float(calls), (f"{calls} of float32",), in_ulps=True)
     parts: list[str] = []
     units = 0.0
     for index, node in _calls(row).items():
         loss = ROUNDS.get(node.operator)
-        if loss is None or dtype_of(types[index]).startswith("float"):
+        if loss is None or dtypes_of(types[index])[0].startswith("float"):
             continue
         _check_users(row, index)
         share = loss * _ratio(row, index, drawn)
         units += share
         parts.append(f"{node.operator} {share:.4g}")
-    if any(dtype_of(types[index]).startswith("float") for index in _calls(row)):
+    if any(dtypes_of(types[index])[0].startswith("float") for index in _calls(row)):
         units += _IN_FLOAT
         parts.append(f"float32 {_IN_FLOAT}")
     return Bound(units, tuple(parts))
@@ -100,11 +100,6 @@ def derive_bound(row: ir.Row, graph: Graph) -> Bound:
 
 def _calls(row: ir.Row) -> dict[int, ir.Call]:
     return {i: node for i, node in enumerate(row.nodes) if isinstance(node, ir.Call)}
-
-
-def dtype_of(type_: Any) -> str:
-    """The dtype of a tensor, or of the first of several."""
-    return str(type_.fields[0].dtype if hasattr(type_, "fields") else type_.dtype)
 
 
 def _ratio(row: ir.Row, index: int, drawn: Mapping[int, Drawn]) -> float:

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from qpat.semantics import ir
-from qpat.verify.bounds import KEEPS_ERRORS, ROUNDS, Bound, NoBound, dtype_of, no_scale
+from qpat.verify.bounds import KEEPS_ERRORS, ROUNDS, Bound, NoBound, no_scale
 from qpat.verify.drafts import Graph
+from qpat.verify.parameters import dtypes_of
 from qpat.verify.real_errors import RULES, Called, Error, U, joined
 
 _SECOND_ORDER = 1 + 2.0**-10
@@ -145,7 +146,7 @@ class _Following:
 
     # ---- what is known of a node ----
     def dtype(self, index: int) -> str:
-        return dtype_of(self.graph.types[index])
+        return dtypes_of(self.graph.types[index])[0]
 
     def scale(self, index: int) -> Any:
         return self._drawn(index).scale
