@@ -23,9 +23,14 @@ RELAY_HINT = (
 TITLES = {"relay": "Relay", "relax": "Relax"}
 RELAX_VERSIONS = ("0.26.", "0.27.")
 RELAX_HINT = 'pip install "qpat[relax]", which has TVM 0.26 or 0.27'
-# What pip is to be asked for. TVM's ONNX frontend imports onnx.mapping, which onnx 1.19 removed.
-REQUIREMENTS = {"onnx": "onnx>=1.16,<1.19", "tflite": "tflite>=2.18,<3", "numpy": "numpy<2"}
-REQUIREMENTS["tvm"] = "apache-tvm>=0.26,<0.28"  # for Relax; without Relay's there is more to say
+# What pip is to be asked for. TVM's ONNX frontend imports onnx.mapping, which onnx 1.19 removed. The
+# TVM is Relax's; of Relay's there is more to say.
+REQUIREMENTS = {
+    "numpy": "numpy<2",
+    "onnx": "onnx>=1.16,<1.19",
+    "tflite": "tflite>=2.18,<3",
+    "tvm": "apache-tvm>=0.26,<0.28",
+}
 
 # TVM numbers its levels: 10 a bug, 20 an error, 30 a warning, 40 a note, 50 help.
 _ERROR = 20
