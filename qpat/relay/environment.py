@@ -23,7 +23,7 @@ RELAY_HINT = (
 TITLES = {"relay": "Relay", "relax": "Relax"}
 RELAX_VERSIONS = ("0.26.", "0.27.")
 RELAX_HINT = 'pip install "qpat[relax]", which has TVM 0.26 or 0.27'
-# What pip is to be asked for. TVM's ONNX frontend imports onnx.mapping, which onnx 1.19 removed. The
+# What pip is to be asked for. The ONNX frontend of TVM imports onnx.mapping, gone since onnx 1.19.
 # TVM is Relax's; of Relay's there is more to say.
 REQUIREMENTS = {
     "numpy": "numpy<2",
