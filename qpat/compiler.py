@@ -59,7 +59,10 @@ def check_targets(source: Source) -> tuple[Diagnostic, ...]:
         mine = (p for p in module.patterns if _blocks_of(p) - elsewhere.get(p.name, frozenset()))
         for_relax(replace(module, patterns=tuple(mine)), limits)
         others = (*others, *limits.diagnostics)
-    return tuple(sorted({*found, *others}, key=Diagnostic.sort_key))
+    # A fault is told once, though each IR tells it of forms of its own.
+    told = {(each.code, each.span) for each in found}
+    more = {each for each in others if (each.code, each.span) not in told}
+    return tuple(sorted({*found, *more}, key=Diagnostic.sort_key))
 
 
 def _blocks(module: ir.Module | None) -> dict[str, frozenset[str]]:

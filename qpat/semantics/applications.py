@@ -47,7 +47,10 @@ class Application:
             return self._broken(wrong.span, "QP135", message)
         given = [a for a in node.arguments if not isinstance(a, tree.Keyword)]
         if not builtin.fewest <= len(given) <= builtin.most:
-            message = f"`{name}` ({builtin.meaning}) does not take {len(given)} arguments"
+            fewest, most = builtin.fewest, builtin.most
+            taken = f"{fewest} to {most}" if fewest < most else f"{most}"
+            taken += " arguments" if most > 1 else " argument"
+            message = f"`{name}` ({builtin.meaning}) takes {taken}, not {len(given)}"
             return self._broken(node.span, "QP135", message)
         takes = (*builtin.takes, *builtin.takes[-1:] * builtin.most)
         arguments = tuple(

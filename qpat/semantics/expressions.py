@@ -377,7 +377,7 @@ class Lowering:
         read = names_read(node) - self.certain - BUILTINS.keys()
         if any(name in self.excused for name in read):
             return True
-        is_hidden = self.excused.is_faulty and bool((read & self.declared) - self.names.values)
+        is_hidden = self.excused.is_faulty and bool(read & self.declared)
         return is_hidden or (self.excused.lacks_rows and bool(read))
 
     def _contained(self, node: tree.Contained, known: frozenset[str]) -> ir.Expression:

@@ -80,8 +80,9 @@ class _Ports:
             hint = did_you_mean(atom.name, others)
             fix = renamed(atom.span.first(len(atom.name)), atom.name, others)
             message = f"`{atom.name}` is no other port of this pattern"
-            is_itself = atom.name == port.name.text
-            findings = self.findings if is_itself else self.excused.unknown(atom.name)
+            # What does not parse below may bind any name, but no port.
+            is_certain = atom.name == port.name.text or self.excused.anything
+            findings = self.findings if is_certain else self.excused.unknown(atom.name)
             findings.error("QP121", atom.span, message, hint=hint, fix=fix)
         else:
             return atom.name

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from qpat.compiler import check_source
+from qpat.compiler import check_targets
 from qpat.diagnostics import Diagnostic, Severity
 from qpat.source import Source
 from qpat.syntax import tree
@@ -40,7 +40,7 @@ relaxed = settings(
 
 
 def errors(text: str) -> list[Diagnostic]:
-    found = check_source(Source("case.qpat", text))[1]
+    found = check_targets(Source("case.qpat", text))
     return [each for each in found if each.severity is Severity.ERROR]
 
 

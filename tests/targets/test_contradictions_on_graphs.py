@@ -229,4 +229,4 @@ def test_a_row_that_matches_a_graph_is_never_ruled_out(source: st.SearchStrategy
 
     run()
     # It would hold if nothing was ever ruled out, and if nothing ever matched.
-    assert seen["dead, refuses"] > 100 and seen["alive, matches"] > 25, seen
+    assert seen["dead, refuses"] > 75 and seen["alive, matches"] > 25, seen

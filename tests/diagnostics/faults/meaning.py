@@ -9,7 +9,7 @@ from typing import TypeGuard
 from qpat.ops.table import operator
 from qpat.semantics.functions import BUILTINS
 from qpat.syntax import tree
-from tests.diagnostics.faults.places import FORMS, STRUCTURE, Fault, Unit, nodes
+from tests.diagnostics.faults.places import FORMS, ITEM, STRUCTURE, Fault, Unit, nodes
 
 Faults = Iterable[tuple[str, Fault]]
 
@@ -238,7 +238,8 @@ def _merged_arguments(unit: Unit) -> Faults:
         if unit.text.startswith(" (", comma.end()):
             start, end = comma.span()
             codes = frozenset({"QP103", "QP135", "QP145", "QP150"})
-            yield "comma makes a call", Fault(unit, start, end, "", codes, frozenset([STRUCTURE]))
+            hidden = ITEM if isinstance(unit.node, tree.Family) else STRUCTURE
+            yield "comma makes a call", Fault(unit, start, end, "", codes, frozenset([hidden]))
 
 
 # ---- headers -----------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ def _hides(first: Fault, second: Fault) -> bool:
     inner, outer = second.unit.start, first.unit.item.span
     if ITEM in first.hurts and outer.start <= inner < outer.end:
         return not second.is_syntax
-    if _breaks_off(first, second) or _leaves_open(first, second):
+    if _breaks_off(first, second) or _leaves_open(first, second) or _is_used(first, second):
         return True
     form = first.unit.node
     is_lost = isinstance(form, tree.Form) and FORMS in first.hurts and not second.is_syntax
@@ -150,6 +150,14 @@ def _hides(first: Fault, second: Fault) -> bool:
     if second.uses and re.search(rf"\b{re.escape(second.uses)}\b", first.unit.words):
         return True
     return bool(first.hurts & second.needs)
+
+
+def _is_used(first: Fault, second: Fault) -> bool:
+    """What a fragment that does not parse may have held, the patterns that use it may lack."""
+    item, user = first.unit.item, second.unit.item
+    if not isinstance(item, tree.Fragment) or user is item or not second.needs:
+        return False
+    return re.search(rf"\b{re.escape(item.name.text)}\b", user.span.text) is not None
 
 
 def _breaks_off(first: Fault, second: Fault) -> bool:

@@ -75,8 +75,8 @@ def _changed_words(unit: Unit) -> Iterable[tuple[str, Fault]]:
     for token in unit.tokens():
         for kind, (change, codes) in kinds.items():
             text = change(token[0])
-            # `(a,)`, a comma at the end of a line, and `a (b, c)`, a call, are other cases.
-            is_fit = token[0] != "," or re.match(r" (?!\()", unit.text[token.end() :])
+            # `(a,)`, a comma at the end of a line, a call `a (b, c)`, and `a [b]` are other cases.
+            is_fit = token[0] != "," or re.match(r" (?![(\[])", unit.text[token.end() :])
             if text is not None and is_fit:
                 yield kind, _broken(unit, *token.span(), text, *codes)
 
