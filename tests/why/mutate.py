@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ def matched_bodies(partition: Any) -> Iterator[Any]:
 def mutants(function: Any, chance: random.Random) -> Iterator[Mutant]:
     """One of each kind, where the kind has a place in the function."""
     calls = [e for e in post_order(function.body) if isinstance(e, relay.Call)]
-    for make in (_inserted, _replaced, _variable, _extra_user, _attribute, _flipped):
+    for make in KINDS:
         places = list(make(function, calls))
         if places:
             yield chance.choice(places)()
@@ -188,6 +188,54 @@ def _shifted(function: Any, call: Any) -> Mutant:
         _module(function, change),
         lambda reason: "asymmetric" in reason.text or "zero point" in reason.text,
     )
+
+
+def _dtypes(function: Any, calls: list[Any]) -> Iterator[Callable[[], Mutant]]:
+    """Another dtype of what an operator gives that says which."""
+    for call in calls:
+        if operator_name(call) in _WITH_DTYPE and call.same_as(function.body):
+            yield lambda call=call: _widened(function, call)
+
+
+_WITH_DTYPE = {"qnn.requantize": "out_dtype", "qnn.quantize": "out_dtype", "cast": "dtype"}
+
+
+def _widened(function: Any, call: Any) -> Mutant:
+    found = _set(function, call, _WITH_DTYPE[operator_name(call)], "int32")
+    return replace(found, names=lambda reason: "int32" in reason.text)
+
+
+def _turned(function: Any, calls: list[Any]) -> Iterator[Callable[[], Mutant]]:
+    """The operands of an operator the other way round, where that is another operator."""
+    for call in calls:
+        if operator_name(call) in _ORDERED and _same_type(call):
+            yield lambda call=call: _reversed(function, call)
+
+
+_ORDERED = ("subtract", "divide", "power", "greater", "less", "nn.dense", "nn.batch_matmul")
+
+
+def _reversed(function: Any, call: Any) -> Mutant:
+    def change(old: Any, new: Any) -> Any:
+        return relay.Call(new.op, list(new.args)[::-1], new.attrs) if old.same_as(call) else new
+
+    return Mutant(
+        f"operands of {operator_name(call)} change places",
+        _module(function, change),
+        lambda reason: operator_name(call) in reason.text,
+    )
+
+
+KINDS = (
+    _inserted,
+    _replaced,
+    _variable,
+    _extra_user,
+    _attribute,
+    _flipped,
+    _dtypes,
+    _turned,
+)
 
 
 # ---- helpers -------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ HEAD = '#[version = "0.0.5"]\n'
 
 def test_the_first_reason_names_what_was_changed(record_property: Any) -> None:
     """At least 95 of 100 changes: an operator put between or exchanged, a constant that is an
-    input, another user, another attribute, another zero point."""
+    input, another user, attribute, zero point or dtype, operands that change places."""
     compiled, chance = compile_file(LIBRARY), random.Random(7)
     missed, named = [], 0
     for model in PATHS:

@@ -125,10 +125,11 @@ class _Fitting:
         self, index: int, expr: Any, fit: Fit
     ) -> Fit:
         if index in fit.at:
-            if not fit.at[index].same_as(expr):
-                self._note(
-                    fit, Obstacle.SAME, f"{_named(self.row, index)} is two values", expr, index
-                )
+            first = fit.at[index]
+            if not first.same_as(expr):
+                both = f"`{_described(first)}` and `{_described(expr)}`"
+                text = f"{_named(self.row, index)} is two values, {both}"
+                self._note(fit, Obstacle.SAME, text, expr, index)
             return fit
         node = self.row.nodes[index]
         match node:
