@@ -6,9 +6,9 @@ from qpat.diagnostics import Findings, did_you_mean
 from qpat.ops.roles import TUPLE_RESULTS
 from qpat.semantics import ir
 from qpat.semantics.blocks import Block, bound_values, exclude
+from qpat.semantics.choices import MOST_ROWS
 from qpat.semantics.draft import Draft, Scope
 from qpat.semantics.excused import lacks_structure
-from qpat.semantics.structure import MOST_ROWS
 from qpat.semantics.uses import apart, reached
 from qpat.syntax import tree
 

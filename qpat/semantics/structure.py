@@ -8,18 +8,18 @@ from qpat.ops.table import operator, operator_names
 from qpat.semantics import ir
 from qpat.semantics.arguments import Arguments
 from qpat.semantics.blocks import Block, Place, bound_values
+from qpat.semantics.choices import MOST_ROWS, Choices
 from qpat.semantics.draft import Draft, Scope, SlotUse
 from qpat.semantics.reports import report_unbuilt
+from qpat.semantics.tuples import Tuples
 from qpat.semantics.uses import apart
 from qpat.source import Span
 from qpat.syntax import tree
 
-MOST_ROWS = 64
-
 
 def expand(scope: Scope, findings: Findings) -> list[Draft]:
     """All rows of a pattern, in the order choices are written, its own forms first."""
-    choices = _Choices()
+    choices = Choices()
     drafts: list[Draft] = []
     while True:
         drafts.append(_RowBuilder(scope, choices, findings).build())
@@ -31,7 +31,7 @@ def expand(scope: Scope, findings: Findings) -> list[Draft]:
             return drafts
 
 
-def _report_too_many(scope: Scope, choices: _Choices, findings: Findings) -> None:
+def _report_too_many(scope: Scope, choices: Choices, findings: Findings) -> None:
     counts = [(len(alternatives), span) for alternatives, span in choices.seen.values()]
     factors = " x ".join(str(count) for count, _ in counts)
     places = tuple(Label(span, f"{count} ways") for count, span in counts[1:8])
@@ -42,39 +42,10 @@ def _report_too_many(scope: Scope, choices: _Choices, findings: Findings) -> Non
     )
 
 
-class _Choices:
-    """Walks all combinations of the choices a builder makes, the last one changing fastest."""
-
-    def __init__(self) -> None:
-        self._script: list[int] = []
-        self._counts: list[int] = []
-        self._next = 0
-        self.seen: dict[Span, tuple[range, Span]] = {}
-
-    def pick(self, count: int, span: Span) -> int:
-        self.seen[span] = (range(count), span)
-        if self._next == len(self._script):
-            self._script.append(0)
-            self._counts.append(count)
-        self._next += 1
-        return self._script[self._next - 1]
-
-    def advance(self) -> bool:
-        """To the next combination; False after the last."""
-        while self._script and self._script[-1] + 1 == self._counts[-1]:
-            self._script.pop()
-            self._counts.pop()
-        self._next = 0
-        if not self._script:
-            return False
-        self._script[-1] += 1
-        return True
-
-
 class _RowBuilder:
     """Builds one row under one combination of choices."""
 
-    def __init__(self, scope: Scope, choices: _Choices, findings: Findings) -> None:
+    def __init__(self, scope: Scope, choices: Choices, findings: Findings) -> None:
         self.scope = scope
         self.choices = choices
         self.findings = findings
@@ -82,9 +53,7 @@ class _RowBuilder:
         self.open: list[str] = []  # names being built, to see a name that needs itself
         self.bound: dict[int, tuple[int, bool]] = {}  # what each statement has built
         self.written: dict[int, tree.Slot] = {}
-        # In a structure that is repeated: the leaves of each variadic port, and this round's.
-        self.repeated: dict[str, list[int]] | None = None
-        self.round: dict[str, int] = {}
+        self.tuples = Tuples(self)
         self.by_name = {block.name: block for block in scope.root.all()}
 
     def build(self) -> Draft:
@@ -183,7 +152,7 @@ class _RowBuilder:
     # ---- names ----
     def value(self, name: str, span: Span) -> int:
         """The node a name stands for, built at its first use."""
-        if self.repeated is not None and name in self.scope.inputs:
+        if self.tuples.is_repeating and name in self.scope.inputs:
             return self.leaf(name, ir.Constness.ANY, span)
         if name in self.draft.values:
             return self.draft.values[name]
@@ -195,7 +164,7 @@ class _RowBuilder:
             place = self.place(name, span)
             if place is None:
                 return self.nothing(span)
-            return self.bind(place) if self.repeated is None else self.bind_once(place, span)
+            return self.bind_once(place, span) if self.tuples.is_repeating else self.bind(place)
         if name in self.scope.inputs or name in self.scope.constants:
             return self.leaf(name, ir.Constness.ANY, span)
         known = [*self.scope.places, *self.scope.inputs]
@@ -240,9 +209,9 @@ class _RowBuilder:
 
     def bind_once(self, place: Place, span: Span) -> int:
         """Of a name in a structure that is repeated: it is one value, so not of each round's."""
-        before = dict(self.round)
+        before = dict(self.tuples.round)
         index = self.bind(place)
-        if self.round != before:
+        if self.tuples.round != before:
             report_unbuilt(self.findings, span, "a name for a part of what is repeated")
         return index
 
@@ -265,8 +234,8 @@ class _RowBuilder:
             self.findings.error("QP113", span, message)
             return self.stand_in(span)
         port = self.scope.inputs.get(name)
-        if port is not None and port.many and self.repeated is not None:
-            return self.one_of_many(self.repeated, name, constness, span)
+        if port is not None and port.many and self.tuples.is_repeating:
+            return self.tuples.leaf(name, constness, span)
         if port is not None and port.many:
             message = f"`{name}...` is many tensors; one value is wanted here"
             self.findings.error("QP114", span, message, hint=f"write `({name}...)`")
@@ -281,15 +250,6 @@ class _RowBuilder:
         if node.constness is ir.Constness.ANY or constness is ir.Constness.CONSTANT:
             self.draft.nodes[index] = ir.Input(name, constness, node.span)
         return index
-
-    def one_of_many(
-        self, repeated: dict[str, list[int]], name: str, constness: ir.Constness, span: Span
-    ) -> int:
-        """The tensor of a variadic port that this round of a repeat is about."""
-        if name not in self.round:
-            self.round[name] = self.add(ir.Input(name, constness, span))
-            repeated.setdefault(name, []).append(self.round[name])
-        return self.round[name]
 
     def _check_constness(self, node: ir.Input, constness: ir.Constness, span: Span) -> None:
         both = {node.constness, constness}
@@ -331,7 +291,7 @@ class _RowBuilder:
             case tree.Modified():
                 return self.modified(node)
             case tree.Tuple():
-                return self.tuple(node), False
+                return self.tuples.build(node), False
             case tree.Field():
                 return self.field(node), False
         return self.misplaced(node)
@@ -404,22 +364,6 @@ class _RowBuilder:
             message = f"field {index} of a tuple of {count}"
             self.findings.error("QP114", span, message, hint="fields are counted from 0")
 
-    # ---- tuples ----
-    def tuple(self, node: tree.Tuple) -> int:
-        first = node.elements[0]
-        if isinstance(first, tree.Repeat):
-            return self.repeat(node, first)
-        elements: list[int] = []
-        for element in node.elements:
-            if isinstance(element, tree.Repeat):
-                report_unbuilt(self.findings, element.span, "`...` beside other fields of a tuple")
-                self.scope.excused.lacks_uses = True
-            elif isinstance(element, tree.Slot):
-                elements.append(self.slot(element))
-            else:
-                elements.append(self.structure(element)[0])
-        return self.add(ir.Tuple(tuple(elements), node.span))
-
     def slot(self, node: tree.Slot) -> int:
         """`x.scale` as an operand or as a field of a tuple of scales."""
         if node.slot not in ("scale", "zero_point"):
@@ -431,76 +375,6 @@ class _RowBuilder:
         constant = self.add(ir.SlotConstant(node.span))
         self.written[constant] = node
         return constant
-
-    def repeat(self, node: tree.Tuple, repeat: tree.Repeat) -> int:
-        element = repeat.element
-        if len(node.elements) > 1:
-            report_unbuilt(self.findings, repeat.span, "`...` beside other fields of a tuple")
-            return self.faulty_tuple(node.span)
-        if isinstance(element, tree.Slot):
-            report_unbuilt(self.findings, repeat.span, "a repeat of scales or zero points")
-            return self.faulty_tuple(node.span)
-        if not isinstance(element, tree.Leaf) or repeat.count is not None:
-            return self.rounds(node.span, repeat, element)
-        port = self.scope.inputs.get(element.name)
-        if port is None or not port.many:
-            message = f"`{element.name}...` wants a port that is many tensors"
-            hint = f"declare it `{element.name}: int8...`"
-            self.findings.error("QP114", repeat.span, message, hint=hint)
-        found = self.draft.values.get(element.name)
-        if found is not None and isinstance(self.draft.nodes[found], ir.Several):
-            self._report_repeated(element.name, repeat.span)
-            return self.faulty_tuple(node.span)
-        if found is not None:
-            return found
-        index = self.add(ir.Elements(element.name, node.span))
-        self.draft.values[element.name] = index
-        return index
-
-    def faulty_tuple(self, span: Span) -> int:
-        self.scope.excused.lacks_uses = True
-        index = self.add(ir.Tuple((), span))
-        self.draft.faulty.add(index)
-        return index
-
-    def rounds(self, span: Span, repeat: tree.Repeat, element: tree.Structure) -> int:
-        """A tuple of one structure for each tensor of a variadic port; a row for each length, for
-        TVM's matcher has no tuple of any."""
-        if not repeat.count:
-            message = "a structure that is repeated wants the most that there may be"
-            hint = "write a number behind `...`: there is a row for each length up to it"
-            self.findings.error("QP114", repeat.span, message, hint=hint)
-            return self.faulty_tuple(span)
-        if repeat.count > MOST_ROWS:
-            message = f"a structure is repeated {repeat.count} times, and each length has a row"
-            self.findings.error(
-                "QP120", repeat.span, message, hint=f"{MOST_ROWS} rows are the most"
-            )
-            return self.faulty_tuple(span)
-        if self.repeated is not None:
-            report_unbuilt(self.findings, repeat.span, "a repeat within a repeat")
-            return self.faulty_tuple(span)
-        length = repeat.count - self.choices.pick(repeat.count, repeat.span)
-        self.repeated, elements = {}, []
-        faults = len(self.draft.faulty)
-        for _ in range(length):
-            self.round = {}
-            elements.append(self.structure(element)[0])
-        found, self.repeated = self.repeated, None
-        if not found and len(self.draft.faulty) == faults:
-            message = "nothing in what is repeated is many tensors"
-            hint = "name a port that is: `xs: int8...`"
-            self.findings.error("QP114", repeat.span, message, hint=hint)
-        for name, leaves in found.items():
-            if name in self.draft.values:
-                self._report_repeated(name, repeat.span)
-            self.draft.values[name] = self.add(ir.Several(tuple(leaves), span))
-        return self.add(ir.Tuple(tuple(elements), span))
-
-    def _report_repeated(self, name: str, span: Span) -> None:
-        message = f"`{name}...` stands in another tuple too, and in one it is repeated"
-        hint = "a port whose tensors are repeated stands in one tuple only"
-        self.findings.error("QP114", span, message, hint=hint)
 
     # ---- calls ----
     def call(self, node: tree.Call) -> int:
