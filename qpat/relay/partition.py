@@ -13,7 +13,7 @@ from typing import Any
 
 from qpat.compiler import Compiled, compile_file
 from qpat.diagnostics import Diagnostic, did_you_mean, failure, warning
-from qpat.relay.environment import installed_ir
+from qpat.relay.environment import installed_ir, meaning
 from qpat.relay.graph import post_order
 from qpat.relay.importing import import_model
 from qpat.relay.kinds import relay, tvm
@@ -205,7 +205,7 @@ def options_of(generated: ModuleType, options: Mapping[str, Any]) -> Any:
     try:
         return generated.Options(**options)
     except (generated.Refused, ValueError, TypeError) as error:
-        raise failure("QP336", f"an option does not fit: {error}") from None
+        raise failure("QP336", f"an option does not fit: {meaning(error)}") from None
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,14 @@ def test_an_option_that_does_not_fit_is_a_finding(options: dict[str, Any]) -> No
     assert [each.code for each in caught.value.diagnostics] == ["QP336"]
 
 
+def test_a_target_that_tvm_has_not_is_told_without_its_backtrace() -> None:
+    with pytest.raises(QpatError) as caught:
+        partition(module_of(CLIP), compiled(LIMITED), options={"target": "relays"})
+    [found] = caught.value.diagnostics
+    assert found.message.startswith('an option does not fit: Target kind "relays" is not defined')
+    assert "\n" not in found.message
+
+
 # ---- externs ---------------------------------------------------------------------------------
 
 EXTERN = """
