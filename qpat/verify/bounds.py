@@ -18,7 +18,7 @@ from qpat.verify.parameters import Drawn, dtypes_of
 # A call that computes in float32 is within half a unit of its value, in what is verified.
 _IN_FLOAT = 0.5
 _THROUGH_FLOAT = (
-    *("abs", "erf", "exp", "hardswish", "leaky_relu"),
+    *("abs", "erf", "exp", "hardswish"),
     *("log", "rsqrt", "sigmoid", "sqrt", "tanh"),
 )
 # What a call rounds away at most, in units of its own result, and where that is to be read.
@@ -36,8 +36,9 @@ ROUNDS: dict[str, float] = {
     "nn.avg_pool2d": 1.0,
     "nn.global_avg_pool2d": 1.0,
     "right_shift": 1.0,
-    # Calculated or tabulated in float32 and rounded to nearest (qnn/op/canonicalizations.py,
-    # leaky_relu.cc).
+    # Two products are rounded, and what is behind the first (qnn/op/leaky_relu.cc): see _loss.
+    "qnn.leaky_relu": 1.0,
+    # Calculated or tabulated in float32 and rounded to nearest (qnn/op/canonicalizations.py).
     **{f"qnn.{name}": 0.5 + _IN_FLOAT for name in _THROUGH_FLOAT},
 }
 # What makes an error of an operand no larger, on real numbers.
@@ -53,6 +54,7 @@ KEEPS_ERRORS = frozenset(
 )
 # float32 has 24 bits: a product of scales that was rounded to it, and the multiplier of it.
 RELATIVE = 2.0**-21
+_MOST = 2.0**31 - 1
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def derive_bound(row: ir.Row, graph: Graph) -> Bound:
     parts: list[str] = []
     units = 0.0
     for index, node in _calls(row).items():
-        loss = ROUNDS.get(node.operator)
+        loss = _loss(node, index, graph)
         if loss is None or dtypes_of(types[index])[0].startswith("float"):
             continue
         _check_users(row, index)
@@ -96,6 +98,27 @@ def derive_bound(row: ir.Row, graph: Graph) -> Bound:
         units += _IN_FLOAT
         parts.append(f"float32 {_IN_FLOAT}")
     return Bound(units, tuple(parts))
+
+
+def _loss(node: ir.Call, index: int, graph: Graph) -> float | None:
+    """What a call rounds away, in units of its result. Raises NoBound where it may overflow."""
+    loss = ROUNDS.get(node.operator)
+    if node.operator == "qnn.leaky_relu":
+        # alpha * q + (1 - alpha) * zero_point, of a q that was rounded.
+        return ROUNDS[node.operator] + abs(float(graph.exprs[index].attrs.alpha)) / 2
+    if node.operator == "qnn.mul" and _reach(node, index, graph) > _MOST:
+        raise NoBound("TVM multiplies in int32, which has no room for this product")
+    return loss
+
+
+def _reach(node: ir.Call, index: int, graph: Graph) -> float:
+    """The largest product of the operands of a qnn.mul without their zero points."""
+    arguments, reach = graph.exprs[index].args, 1.0
+    for operand, zero_point in zip(node.operands, (arguments[3], arguments[5]), strict=False):
+        info = np.iinfo(dtypes_of(graph.types[operand])[0])
+        known = float(zero_point.data.numpy())
+        reach *= max(info.max - known, known - info.min)
+    return reach
 
 
 def _calls(row: ir.Row) -> dict[int, ir.Call]:

@@ -19,8 +19,6 @@ from qpat.verify.drafts import Graph, draw_graph
 from qpat.verify.graphs import graphs
 from qpat.verify.shapes import Unfit
 
-# Parameter sets that share one draw of shapes and attributes: TVM compiles equal calls once.
-_SHARING = 2
 # Draws for one instance that is wanted, before a row is given up.
 _PATIENCE = 64
 
@@ -110,7 +108,7 @@ class Maker:
     def _seeds(self, row: ir.Row, wanted: int) -> Iterator[tuple[Seed, Seed]]:
         name = sum(self.pattern.name.encode())
         for attempt in range(wanted * _PATIENCE):
-            shapes = (self.seed, name, row.number, attempt // _SHARING)
+            shapes = (self.seed, name, row.number, attempt)
             yield shapes, (*shapes, attempt)
 
     def _instance(

@@ -6,6 +6,7 @@ What does not fit is refused by TVM's type inference; nothing in here needs to b
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -295,12 +296,14 @@ def _pool(draft: Draft) -> None:
     shape = draft.tensor("data", draft.wanted or _image(random, layout))
     size = tuple(int(n) for n in random.integers(1, 4, 2))
     size = tuple(draft.pick("pool_size", size))
-    strides = draft.pick("strides", (1, 1), (2, 2), size)
+    is_ceiled = draft.pick("ceil_mode", False, False, True)
+    extents = (shape[layout.index("H")], shape[layout.index("W")])
+    steps = _cut_off(extents, size) if is_ceiled else [(1, 1), (2, 2), size]
+    strides = draft.pick("strides", *steps)
     widths = tuple(int(random.integers(0, n)) for n in (*size, *size))
-    padding = draft.pick("padding", (0, 0, 0, 0), widths)
+    padding = draft.pick("padding", (0, 0, 0, 0), (0, 0, 0, 0) if is_ceiled else widths)
     draft.pick("dilation", (1, 1))
     may_be_ceiled = not any(padding) and all(n <= m for n, m in zip(strides, size, strict=False))
-    is_ceiled = draft.pick("ceil_mode", False, False, may_be_ceiled)
     # TVM divides by the number of elements in a window, also where that is zero, and is killed.
     reach = (*size, *size)[: len(padding)]
     is_empty = any(width >= n for width, n in zip(padding, reach, strict=False))
@@ -308,9 +311,20 @@ def _pool(draft: Draft) -> None:
         raise Unfit("a window may lie in the padding altogether")
     # TVM divides what is left towards zero, gives one window then, and reads beyond the tensor.
     around = [sum(padding[axis::2]) * (1 if len(padding) == 4 else 2) for axis in (0, 1)]
-    room = [shape[layout.index(letter)] + more for letter, more in zip("HW", around, strict=True)]
+    room = [extent + more for extent, more in zip(extents, around, strict=True)]
     if any(n > most for n, most in zip(size, room, strict=True)):
         raise Unfit("a window is larger than the tensor")
+
+
+def _cut_off(extents: tuple[int, ...], size: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The strides with which a last window would go beyond a tensor, if there are any."""
+    every = itertools.product(*(range(1, n + 1) for n in size))
+    is_cut = [
+        strides
+        for strides in every
+        if any((n - m) % step for n, m, step in zip(extents, size, strides, strict=True))
+    ]
+    return is_cut or [(1, 1)]
 
 
 def _avg_pool(draft: Draft) -> None:

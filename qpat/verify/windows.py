@@ -41,11 +41,12 @@ def conv2d(x: Array, w: Array, attributes: Mapping[str, Any]) -> Array:
 
 def avg_pool2d(x: Array, attributes: Mapping[str, Any]) -> Array | None:
     """An average pool that divides by the number of elements of each window that are no padding,
-    and cuts off (include/tvm/topi/nn/pooling.h). None where padding would be counted."""
+    and cuts off (include/tvm/topi/nn/pooling.h), of a last window those in the tensor. None where
+    padding would be counted."""
     layout = str(attributes["layout"])
     padding = [int(each) for each in attributes["padding"]]
     is_ceiled = bool(attributes["ceil_mode"])
-    if attributes["count_include_pad"] and (any(padding) or is_ceiled):
+    if attributes["count_include_pad"] and any(padding):
         return None
     data = _reordered(x.astype(np.int64), layout, "NHWC")
     size = tuple(int(each) for each in attributes["pool_size"])

@@ -46,6 +46,7 @@ EQUIVALENT = {
     "conv2d_transpose: forget an attribute: kernel_layout": "it is the default",
     "dense: forget an attribute: units": "TVM reads it off the weights",
     "dense: forget an attribute: axis": "of two dimensions, the default is the last",
+    "avg_pool2d: forget an attribute: count_include_pad": "nothing is padded where it is set",
     "cubic_": "of another method",
     "extrapolation_value": "nothing is drawn outside of the image",
     "allowzero": "no dimension is 0",
