@@ -5,6 +5,7 @@ docs/partition.schema.json and docs/params.schema.json are the schemas.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -104,8 +105,11 @@ def _parameters_json(parameters: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    """A value as JSON has it: what is no finite number is its name, "inf", "-inf" or "nan"."""
     if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
+        is_known = value.dtype.kind != "f" or bool(np.all(np.isfinite(value)))
+        return value.tolist() if is_known else _plain(value.tolist())
     if isinstance(value, tuple | list):
         return [_plain(each) for each in value]
-    return value
+    is_odd = isinstance(value, float) and not math.isfinite(value)
+    return str(value) if is_odd else value

@@ -137,6 +137,9 @@ class RowChecks:
         plain = tree.Leaf | tree.Wildcard | tree.Literal | tree.Constant | tree.Variable
         if isinstance(bind.value, plain):
             message = f"`{bind.value.span.text}` is no call, so there is nothing to match"
+        elif isinstance(bind.value, tree.Tuple | tree.Field):
+            found = "a tuple" if isinstance(bind.value, tree.Tuple) else "a field of a tuple"
+            message = f"a pattern gives what an operator gives, and this is {found}"
         self.findings.error("QP123", bind.span, message)
 
     def _unused_ports(self) -> None:

@@ -222,11 +222,11 @@ class Value:
         for clip in self._clips:
             attrs = Attributes(clip)
             is_relu = clip.op.name.endswith("nn.relu")
-            low, high = (0, np.inf) if is_relu else (int(attrs.a_min), int(attrs.a_max))
+            low, high = (0, np.inf) if is_relu else np.trunc([attrs.a_min, attrs.a_max])
             # Behind a cast to few bits what lies outside of them is another number.
             if str(clip.checked_type.dtype) != self.dtype and (low < whole[0] or high > whole[1]):
                 return whole
-            least, most = max(least, low), min(most, int(min(most, high)))
+            least, most = int(max(least, low)), int(min(most, high))
         return least, most
 
     def fill(self, slot: str, value: Any) -> None:
@@ -433,16 +433,24 @@ def tried(
             if inner is None or inner == set(match.inner):
                 inner = set(match.inner)
                 setup(match)
-                match.check(filled=False)
-                record = row.record(match)
-                match.check(filled=True)
-                return match, record
+                return match, checked_record(row, match)
         except Refused as error:
             refused.append(error)
+        except FloatingPointError as error:
+            refused.append(Refused(f"a number cannot be calculated: {error}"))
         except Exception as error:
             refused.append(Refused(f"{type(error).__name__}: {error}"))
         if not order.advance():
             raise next((each for each in refused if not isinstance(each, Mismatch)), refused[0])
+
+
+def checked_record(row: Row, match: Match) -> Any:
+    """The record of a match. What is divided by zero, or has no room in int64, is an error."""
+    with np.errstate(divide="raise", invalid="raise", over="raise"):
+        match.check(filled=False)
+        record = row.record(match)
+        match.check(filled=True)
+    return record
 
 
 def first_taken(

@@ -281,3 +281,16 @@ def test_tracebacks_in_generated_code_show_its_lines() -> None:
 
     module = load(compiled(ADD))
     assert "pattern add" in "".join(linecache.getlines(str(module.__file__)))
+
+
+def test_what_json_has_no_number_for_is_a_string() -> None:
+    text = """
+pattern cut(x: int8) -> y: int8 {
+  y = clip(x)
+  param most  = y.attrs.a_max
+  param pair  = [y.attrs.a_max, y.attrs.a_min]
+}"""
+    found = partitioned(relay.clip(x := int8(), -4.0, float("inf")), text, x).to_json()
+    params = found["matches"][0]["params"]
+    assert params == {"most": "inf", "pair": ["inf", -4.0]}
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
