@@ -209,8 +209,11 @@ def shape_of(typed_or_type: Any) -> Tuple[Optional[int], ...]:
 
 
 def elements(shape: Iterable[Any]) -> int:
-    """The number of elements of a shape."""
-    return int(np.prod([int(each) for each in shape], dtype=np.int64))
+    """The number of elements of a shape. Refuses where a dimension is not known."""
+    known = list(shape)
+    if None in known:
+        raise Refused("the size of a dimension is not known")
+    return int(np.prod([int(each) for each in known], dtype=np.int64))
 
 
 def number(value: Any) -> Any:

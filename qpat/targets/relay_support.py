@@ -436,10 +436,10 @@ def tried(
                 return match, checked_record(row, match)
         except Refused as error:
             refused.append(error)
-        except FloatingPointError as error:
+        except ArithmeticError as error:
             refused.append(Refused(f"a number cannot be calculated: {error}"))
         except Exception as error:
-            refused.append(Refused(f"{type(error).__name__}: {error}"))
+            refused.append(Refused(f"{type(error).__name__}: {' '.join(str(error).split())}"))
         if not order.advance():
             raise next((each for each in refused if not isinstance(each, Mismatch)), refused[0])
 

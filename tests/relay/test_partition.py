@@ -166,6 +166,24 @@ def test_what_goes_wrong_in_a_condition_refuses_and_does_not_stop_the_pass() -> 
     assert host.reason.startswith("npu.relu: IndexError")
 
 
+@pytest.mark.parametrize(
+    ("condition", "reason"),
+    [
+        ("size(x) == 4", "its shape is not known"),
+        ("1 / (rank(x) - 2) > 0", "a number cannot be calculated: division by zero"),
+        ("y.scale / (x.zero_point - 0) > 0", "a number cannot be calculated: divide by zero"),
+    ],
+)
+def test_what_cannot_be_calculated_refuses_in_words(condition: str, reason: str) -> None:
+    text = (
+        f"pattern sum(x: int8, x2: int8) -> y: int8 {{ y = qnn.add(x, x2, ..)  where {condition} }}"
+    )
+    x = int8("x", relay.Any(), 4)
+    total = relay.qnn.op.add(x, x, *slots((0.5, 0), (0.5, 0), (0.5, 0)))
+    [host] = partitioned(total, text, x).host
+    assert host.reason.startswith(f"npu.sum: {reason}")
+
+
 def test_inherited_parameters_come_from_around_the_match() -> None:
     text = """
     pattern pool(x: int8) -> y: int8 { y = nn.max_pool2d(x)  inherit x }
