@@ -9,6 +9,7 @@ from qpat.semantics import ir
 from qpat.semantics.excused import Excused, certain
 from qpat.semantics.expressions import Lowering
 from qpat.semantics.fixes import without_statement
+from qpat.semantics.folding import Folding
 from qpat.semantics.functions import RESULTS
 from qpat.semantics.interface import value_type
 from qpat.semantics.kinds import A
@@ -144,6 +145,10 @@ class Statements:
         what, kinds = _SLOTS[slot.text]
         if value.kind not in kinds | {ir.Kind.ANY}:
             message = f"`{name}.{slot.text}` is {what}"
+            self.findings.error("QP138", node.value.span, message)
+        known = Folding().value(value)
+        if slot.text == "scale" and isinstance(known, int | float) and known <= 0:
+            message = f"a scale is a positive number, and this is {known}"
             self.findings.error("QP138", node.value.span, message)
         filled = ("scale", "zero_point") if slot.text == "qparams" else (slot.text,)
         for each in filled:

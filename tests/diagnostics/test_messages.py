@@ -221,6 +221,7 @@ CASES = {
     "QP135_arguments": pattern(f"{RELU}\nwhere rank() == 4"),
     "QP136_default": pattern(f"{RELU}\nparam k = x.shape ?? 0"),
     "QP137_index": pattern(f"{RELU}\nparam k = x.shape[0, 1]"),
+    "QP138_scale": pattern(f"{RELU}\nlet x.scale = 2 - 2.5"),
     "QP138_no_condition": pattern(f"{RELU}\nwhere rank(x)"),
     "QP139_no_tuple": pattern(f"{RELU}\nparam a, b = rank(x)"),
     "QP143_slot_of_nothing": pattern(f"{RELU}\nwhere x.scale == 1"),
