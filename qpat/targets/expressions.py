@@ -30,7 +30,8 @@ _READS = (
     ir.ExternCall,
     ir.Subscript,
 )
-_GIVE_TUPLES = frozenset(["dim", "pads", "axes", "along", "limits", "fixed_point"])
+# `rank`, `size` and `dim` of many tensors give lists, of one tensor numbers, told by their kind.
+_GIVE_LISTS = frozenset(["rank", "size", "dim", "pads", "axes", "along", "limits", "fixed_point"])
 # What is in the bits of what they were given, or in 32.
 _KEEP_BITS = frozenset(["f32", "flip", "lut", "reshape", "transpose", "zeros"])
 _SCALARS = frozenset([Kind.BOOL, Kind.INT, Kind.TEXT])
@@ -51,7 +52,7 @@ class Variables:
 
 
 def _is_narrow(node: ir.Expression) -> bool:
-    """Whether a value is one of the graph, perhaps in few bits, or a tuple."""
+    """Whether a value is one of the graph, perhaps in few bits, or a list or a tuple."""
     if isinstance(node, ir.Function) and node.name in _KEEP_BITS:
         return True
     if node.kind in (Kind.INT, Kind.FLOAT):
@@ -61,7 +62,7 @@ def _is_narrow(node: ir.Expression) -> bool:
     if isinstance(node, ir.Operation) and node.operator == "??":
         return any(map(_is_narrow, node.operands))
     if isinstance(node, ir.Function):
-        return node.name in _GIVE_TUPLES
+        return node.name in _GIVE_LISTS
     return isinstance(node, (*_READS, ir.Sequence))
 
 
@@ -174,7 +175,7 @@ class _Writer:
 
     def _number(self, node: ir.Expression, precedence: int) -> str:
         """An operand to calculate with: what was read from the graph is widened first, and Python's
-        tuples do not calculate."""
+        lists and tuples do not calculate."""
         if _is_narrow(node):
             return f"number({self.text(node)[0]})"
         return self.at(node, precedence)
