@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 
 from qpat.records import dataclass
 from qpat.semantics import ir
@@ -35,6 +35,8 @@ _GIVE_LISTS = frozenset(["rank", "size", "dim", "pads", "axes", "along", "limits
 # What is in the bits of what they were given, or in 32.
 _KEEP_BITS = frozenset(["f32", "flip", "lut", "reshape", "transpose", "zeros"])
 _SCALARS = frozenset([Kind.BOOL, Kind.INT, Kind.TEXT])
+_TUPLES = frozenset(["qparams", "range"])  # members that are tuples of one tensor
+_WORDS = frozenset(["dtype", "layout"])
 _COMPARISONS = frozenset(["==", "!=", "<=", ">=", "<", ">"])
 
 
@@ -64,6 +66,12 @@ def _is_narrow(node: ir.Expression) -> bool:
     if isinstance(node, ir.Function):
         return node.name in _GIVE_LISTS
     return isinstance(node, (*_READS, ir.Sequence))
+
+
+def _is_many(node: ir.Expression, members: Container[str]) -> bool:
+    """Whether one of these members is read of many tensors: then its kind does not say what it
+    is."""
+    return isinstance(node, ir.ReadMember) and node.many and node.member in members
 
 
 def _is_simple(node: ir.Expression) -> bool:
@@ -180,6 +188,12 @@ class _Writer:
             return f"number({self.text(node)[0]})"
         return self.at(node, precedence)
 
+    def _word(self, node: ir.Expression, precedence: int) -> str:
+        """A word to compare element by element, or many of them."""
+        if node.kind is Kind.TEXT:
+            return self.at(node, precedence)
+        return f"np.asarray({self.text(node)[0]})"
+
     # ---- operators ----
     def _operation(self, node: ir.Operation) -> tuple[str, int]:
         if node.operator in _ARITHMETIC:
@@ -219,10 +233,16 @@ class _Writer:
     def _comparison(self, node: ir.Operation) -> tuple[str, int]:
         left, right = node.operands
         if self.elementwise:
-            first, second = self._number(left, _ADD), self._number(right, _ADD)
-            return f"{first} {node.operator} {second}", _COMPARE
-        if Kind.TUPLE in (left.kind, right.kind) and node.operator in ("==", "!="):
-            text = f"matches({self.text(left)[0]}, {self.text(right)[0]})"
+            is_of_words = any(n.kind is Kind.TEXT or _is_many(n, _WORDS) for n in node.operands)
+            operand = self._word if is_of_words else self._number
+            return f"{operand(left, _ADD)} {node.operator} {operand(right, _ADD)}", _COMPARE
+        is_many = any(_is_many(each, _TUPLES) for each in node.operands)
+        is_of_tuples = is_many or Kind.TUPLE in (left.kind, right.kind)
+        if is_of_tuples and node.operator in ("==", "!="):
+            texts = f"({self.text(left)[0]}, {self.text(right)[0]})"
+            if node.operator == "!=" and is_many:
+                return f"differs{texts}", _ATOM
+            text = f"matches{texts}"
             return (text, _ATOM) if node.operator == "==" else (f"not {text}", _NOT)
         if {left.kind, right.kind} <= _SCALARS:
             return f"{self.at(left, _ADD)} {node.operator} {self.at(right, _ADD)}", _COMPARE

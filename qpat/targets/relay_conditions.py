@@ -6,7 +6,16 @@ from typing import Any, Iterable, Tuple
 
 import numpy as np
 
-from qpat.targets.relay_reading import Refused, elements, holds, number, shape_of
+from qpat.targets.relay_reading import (
+    Refused,
+    elements,
+    holds,
+    is_list_of_many,
+    nesting,
+    number,
+    pairs_of_many,
+    shape_of,
+)
 from qpat.targets.relay_support import Value
 
 # ---- conditions: the same in every module qpat writes ------------------------------
@@ -36,17 +45,30 @@ def between(value: Any, first: Any, last: Any) -> bool:
 
 
 def contained(value: Any, container: Iterable[Any]) -> bool:
-    """Whether a container has an element equal to `value`; tuples are compared field by field."""
-    return any(matches(value, each) for each in container)
+    """Whether a container has an element equal to `value`; tuples are compared field by field.
+    Of a list for many tensors it has each, where its elements are no such lists."""
+    elements_there = list(container)
+    if isinstance(value, list) and nesting(value) > max(map(nesting, elements_there), default=0):
+        return all(contained(each, elements_there) for each in value)
+    return any(matches(value, each) for each in elements_there)
 
 
 def matches(value: Any, other: Any) -> bool:
     if isinstance(value, tuple) and isinstance(other, tuple):
         pairs = zip(value, other)
         return len(value) == len(other) and all(matches(a, b) for a, b in pairs)
-    if isinstance(value, str) or isinstance(other, str) or value is None or other is None:
-        return bool(value == other)
+    if is_list_of_many(value) or is_list_of_many(other):
+        found = pairs_of_many(value, other)
+        return found is not None and all(matches(a, b) for a, b in found)
     return holds(value, "==", other)
+
+
+def differs(value: Any, other: Any) -> bool:
+    """Whether tuples are not equal; of a list for many tensors none is."""
+    if is_list_of_many(value) or is_list_of_many(other):
+        found = pairs_of_many(value, other)
+        return found is None or all(differs(a, b) for a, b in found)
+    return not matches(value, other)
 
 
 def same(values: Any) -> bool:

@@ -226,12 +226,38 @@ def number(value: Any) -> Any:
 
 def holds(left: Any, relation: str, right: Any) -> bool:
     """A comparison that holds for all elements. Lists of different lengths are not equal."""
+    if is_list_of_many(left) or is_list_of_many(right):
+        found = pairs_of_many(left, right)
+        return relation == "!=" if found is None else all(holds(a, relation, b) for a, b in found)
     if left is None or right is None or isinstance(left, str) or isinstance(right, str):
         return bool(compared(left, relation, right))
     first, second = number(left), number(right)
     if np.ndim(first) and np.ndim(second) and np.shape(first) != np.shape(second):
         return relation == "!="
     return bool(np.all(compared(first, relation, second)))
+
+
+def is_list_of_many(value: Any) -> bool:
+    """Whether a list has what is no number for each of many tensors: dtypes, shapes, axes."""
+    return isinstance(value, list) and any(
+        each is None or isinstance(each, (str, tuple)) for each in value
+    )
+
+
+def pairs_of_many(left: Any, right: Any) -> Optional[List[Tuple[Any, Any]]]:
+    """What is compared with what where one side is a list for many tensors: another such list place
+    by place, anything else with each. None for lists of different lengths."""
+    if nesting(left) != nesting(right):
+        is_left = nesting(left) > nesting(right)
+        return [(each, right) for each in left] if is_left else [(left, each) for each in right]
+    return list(zip(left, right)) if len(left) == len(right) else None
+
+
+def nesting(value: Any) -> int:
+    """How deep lists and tuples stand in each other; an array counts as a number."""
+    if not isinstance(value, (list, tuple)):
+        return 0
+    return 1 + max(map(nesting, value), default=0)
 
 
 def compared(left: Any, relation: str, right: Any) -> Any:

@@ -70,3 +70,68 @@ def test_what_many_tensors_give_is_calculated_with_tensor_by_tensor(
 def test_what_a_name_stands_for_is_calculated_with_likewise() -> None:
     (match,) = partitioned("let sizes = size(xs)\nparam p = sizes * 2").matches
     assert match.params["p"].tolist() == [192, 64]
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        ("xs.dtype == y.dtype", True),
+        ("y.dtype == xs.dtype", True),
+        ("xs.dtype == xs.dtype", True),
+        ("xs.dtype == int8", True),
+        ("xs.dtype == [int8, int8]", True),
+        ("xs.dtype == [int8, int8, int8]", False),
+        ("xs.dtype != [int8, int8, int8]", True),
+        ("xs.dtype == uint8", False),
+        ("xs.dtype != int8", False),
+        ("xs.dtype != uint8", True),
+        ("not (xs.dtype == int8)", False),
+        ("xs.dtype in {int8}", True),
+        ("xs.dtype in {int8, uint8}", True),
+        ("xs.dtype in {uint8}", False),
+        ("xs.dtype not in {uint8}", True),
+        ("(xs.dtype, y.dtype) in {(int8, int8)}", True),
+        ("(xs.dtype, y.dtype) in {(uint8, int8)}", False),
+        ("(xs.dtype, y.dtype) == (int8, int8)", True),
+        ("all(xs.dtype == int8)", True),
+        ("any(xs.dtype == uint8)", False),
+        ("all(y.dtype == int8)", True),
+        ("xs.shape == y.shape", False),
+        ("xs.shape != y.shape", False),  # most dimensions are the same
+        ("xs.shape == xs.shape", True),
+        ("xs.shape in {[1, 4, 4, 6], [1, 4, 4, 2]}", True),
+        ("xs.shape in {[1, 4, 4, 6]}", False),
+        ("xs.shape <= y.shape", True),
+        ("xs.shape < [2, 5, 5, 7]", True),
+        ("rank(xs) == 4", True),
+        ("size(xs) == [96, 32]", True),
+        ("size(xs) in {96, 32}", True),
+        ("size(xs) in {96}", False),
+        ("size(xs) in 32..96", True),
+        ("[rank(y), 2] in {[4, 4], [2, 2]}", False),
+        ('dim(xs, "HW", "NHWC") == (4, 4)', True),
+        ('dim(xs, "HW", "NHWC") == dim(y, "HW", "NHWC")', True),
+        ("xs.qparams == y.qparams", True),
+        ("xs.qparams != y.qparams", False),
+        ("xs.qparams == xs.qparams", True),
+        ("xs.range == (-128, 127)", True),
+        ("xs.range != (0, 255)", True),
+        ("xs.range in {(-128, 127), (0, 255)}", True),
+        ("xs.axis == none", True),
+        ("xs.axis == 1", False),
+        ("same(xs.dtype)", True),
+        ("same(size(xs))", False),
+    ],
+)
+def test_a_comparison_holds_where_it_holds_for_each_of_many_tensors(
+    condition: str, holds: bool
+) -> None:
+    (match,) = partitioned(f"param p = {condition}\nparam q = if {condition} then 1 else 2").matches
+    assert match.params == {"p": holds, "q": 1 if holds else 2}
+
+
+def test_tensors_of_one_shape_have_that_shape() -> None:
+    (match,) = partitioned(
+        "param p = xs.shape == [1, 4, 4, 6]\nparam q = same(xs.shape)", 6, 6
+    ).matches
+    assert match.params == {"p": True, "q": True}
