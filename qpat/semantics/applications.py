@@ -16,6 +16,7 @@ from qpat.syntax import tree
 if TYPE_CHECKING:
     from qpat.semantics.expressions import Lowering
 
+_OF_ONE_TENSOR = frozenset(["broadcasts", "lut"])
 _INTEGERS = frozenset(d for d in DTYPES if d.startswith(("int", "uint")))
 
 
@@ -142,6 +143,9 @@ class Application:
             if name in self.names.tuples:
                 message = f"`{name}` is a tuple of tensors, and `{function}` wants one"
                 return self._broken(node.span, "QP131", message)
+            if name in self.names.many and function in _OF_ONE_TENSOR:
+                message = f"`{name}` is many tensors, and `{function}` wants one"
+                return self._broken(node.span, "QP131", message)
             if name in self.names.absent_values and name not in self.known:
                 self.lowering.report_absent(name, node.span)
             return ir.ReadValue(name, False, Kind.ANY, node.span)
@@ -166,7 +170,18 @@ class Application:
                 self._broken(letters.span, "QP156", message)
                 return
 
+    def _check_one_dtype(self, dtype: ir.Expression) -> None:
+        """A dtype of many tensors where one is wanted."""
+        if isinstance(dtype, ir.Conditional):
+            self._check_one_dtype(dtype.then)
+            self._check_one_dtype(dtype.otherwise)
+        elif isinstance(dtype, ir.ReadMember) and dtype.many:
+            message = f"`{dtype.name}` is many tensors, so it has no one dtype"
+            hint = f"take that of the first: `{dtype.name}.dtype[0]`"
+            self._broken(dtype.span, "QP138", message, hint)
+
     def _check_limits(self, dtype: ir.Expression) -> None:
+        self._check_one_dtype(dtype)
         if not isinstance(dtype, ir.Number) or dtype.kind is Kind.ANY:
             return
         if dtype.value not in _INTEGERS:
@@ -174,6 +189,7 @@ class Application:
             self._broken(dtype.span, "QP138", message)
 
     def _check_dtype(self, dtype: ir.Expression) -> None:
+        self._check_one_dtype(dtype)
         if isinstance(dtype, ir.Number) and dtype.value not in DTYPES:
             hint = did_you_mean(str(dtype.value), DTYPES)
             self._broken(dtype.span, "QP121", f"{dtype.span.text} is no dtype", hint)

@@ -39,6 +39,7 @@ def two(first: str, second: str) -> str:
 
 
 RELU = "y = nn.relu(x)"
+MANY = "y = qnn.concatenate((xs...), ..)"
 BIASED = """acc = qnn.conv2d(x, const w, ..)
 sum = nn.bias_add(acc, const bias)?
 y   = qnn.requantize(sum, ..)
@@ -138,6 +139,7 @@ CASES = {
     "QP114_fields_of_one": pattern("a, b = nn.relu(x)\ny = add(a, b)"),
     "QP114_composite": pattern('y = nn.relu(composite "n.p"(x, ..))'),
     "QP104_by_place": pattern('y = nn.max_pool2d(x, "NHWC")'),
+    "QP131_many_tensors": pattern(f"{MANY}\nwhere broadcasts(xs, y)", "xs: int8..."),
     "QP131_tuple": pattern("t = split(x)\ny = nn.relu(t[0])\nwhere t.shape[0] == 1"),
     "QP131_target": pattern(f"{RELU}\nwhere target == 3"),
     "QP132_swapped": pattern(
@@ -222,6 +224,7 @@ CASES = {
     "QP136_default": pattern(f"{RELU}\nparam k = x.shape ?? 0"),
     "QP137_index": pattern(f"{RELU}\nparam k = x.shape[0, 1]"),
     "QP138_scale": pattern(f"{RELU}\nlet x.scale = 2 - 2.5"),
+    "QP138_many_dtypes": pattern(f"{MANY}\nparam low, high = limits(xs.dtype)", "xs: int8..."),
     "QP138_no_condition": pattern(f"{RELU}\nwhere rank(x)"),
     "QP139_no_tuple": pattern(f"{RELU}\nparam a, b = rank(x)"),
     "QP143_slot_of_nothing": pattern(f"{RELU}\nwhere x.scale == 1"),
@@ -512,6 +515,9 @@ def test_no_traceback(text: str, codes: set[str] | None) -> None:
         pytest.param(pattern(f'{RELU}\nwhere rank(x) in "abc"'), id="number in a text"),
         pytest.param(pattern(f"{RELU}\nwhere rank(x) in 3..1"), id="range of nothing"),
         pytest.param(pattern(f'{RELU}\nparam k = limits("foo")'), id="limits of no dtype"),
+        pytest.param(
+            pattern(f"{MANY}\nparam k = zeros([2], xs.dtype)", "xs: int8..."), id="many dtypes"
+        ),
         pytest.param(pattern(f'{RELU}\nparam k = abs("a")'), id="absolute value of a text"),
         pytest.param(pattern(f'{RELU}\nparam k = x.shape["a"]'), id="text as an index"),
         pytest.param(pattern(f"{RELU}\nparam k = 3[0]"), id="element of a number"),
