@@ -156,7 +156,8 @@ _FUNCTIONS: dict[str, Any] = {
 def _failing(expectation: ir.Expectation, match: Match) -> list[Diagnostic]:
     names = {name: f"port_{number}" for number, name in enumerate(match.tensors)}
     params = {name: f"param_{number}" for number, name in enumerate(match.params)}
-    variables = Variables(names, {}, {**params, "form": "form"}, "options", {})
+    many = frozenset(name for name, tensor in match.tensors.items() if isinstance(tensor, tuple))
+    variables = Variables(names, {}, {**params, "form": "form"}, "options", {}, many)
     scope = {**_FUNCTIONS, "np": np, "form": match.form}
     scope |= {names[name]: _viewed(tensor) for name, tensor in match.tensors.items()}
     scope |= {params[name]: value for name, value in match.params.items()}

@@ -1,4 +1,4 @@
-"""What is read of a port that is many tensors is a list: calculated with tensor by tensor."""
+"""What is read of a port that is many tensors is a list: calculated with and compared by tensor."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tvm import relay
 
 from qpat.compiler import compile_source
 from qpat.relay.partition import Partition, partition
+from qpat.relay.testing import run_tests
 from qpat.source import Source
 
 SCALE, ZERO = relay.const(np.float32(0.5)), relay.const(np.int32(3))
@@ -135,3 +136,47 @@ def test_tensors_of_one_shape_have_that_shape() -> None:
         "param p = xs.shape == [1, 4, 4, 6]\nparam q = same(xs.shape)", 6, 6
     ).matches
     assert match.params == {"p": True, "q": True}
+
+
+BESIDE = '''compiler "n"
+pattern cat(xs: int8...) -> y: int8 {
+  y = qnn.concatenate((xs...), ..)
+  param doubled = size(xs) * 2
+  param dtypes  = xs.dtype
+}
+test "beside" """
+def @main(%x: Tensor[(1, 4), int8], %z: Tensor[(1, 4), int8]) {
+  qnn.concatenate((%x, %z), (0.5f, 0.5f), (0, 0), 0.5f, 0, axis=1)
+}""" {
+  match cat { CONDITION }
+}
+'''
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "rank(xs) == 2",
+        "size(xs) * 2 == [8, 8]",
+        "all(size(xs) > 1)",
+        'dim(xs, "C", "NC") == 4',
+        "xs.dtype == int8",
+        "xs.dtype != uint8",
+        "(xs.dtype, y.dtype) in {(int8, int8)}",
+        "xs.shape == [1, 4]",
+        "xs.qparams == y.qparams",
+        "xs.scale == y.scale",
+        "doubled == 8",
+        "dtypes == int8",
+        "all(dtypes == int8)",
+    ],
+)
+def test_tests_beside_patterns_read_many_tensors_too(condition: str) -> None:
+    def failed(text: str) -> bool:
+        source = Source("n.qpat", BESIDE.replace("CONDITION", text))
+        (outcome,) = run_tests(compile_source(source))
+        assert all("does not hold" in finding.message for finding in outcome.findings)
+        return bool(outcome.findings)
+
+    assert not failed(condition)
+    assert failed(f"not ({condition})")
