@@ -12,11 +12,13 @@ import tvm
 from tvm import relax
 
 import qpat
+from qpat.compiler import compile_source
 from qpat.diagnostics import QpatError
 from qpat.relax.view import shown
 from qpat.relay.environment import installed_ir
 from qpat.relay.graph import post_order
 from qpat.relay.importing import import_model
+from qpat.source import Source
 from tests.models import DATA
 from tests.relax.networks import build
 from tests.targets.bare.run_relax import computed, digest
@@ -30,6 +32,17 @@ MODELS = (
     ("onnx/resnet_qdq_s8s8_pc.onnx", "onnx"),
     ("onnx/resnet_qdq_u8s8.onnx", "onnx"),
 )
+MANY = """compiler "n"
+pattern cat(xs: int8...) -> y: int8 {
+  y = qnn.quantize(concatenate((qnn.dequantize(xs, ..) ... 3)), ..)
+  where xs.dtype == y.dtype and xs.dtype in {int8} else "another dtype"
+  param doubled = size(xs) * 2
+  param alike   = xs.qparams == y.qparams
+  param differ  = xs.dtype != int8
+  param shapes  = xs.shape in {[1, 4, 6], [1, 4, 2]}
+  param ranks   = all(rank(xs) == 3)
+}
+"""
 
 
 def test_this_is_relax() -> None:
@@ -149,3 +162,22 @@ def test_a_long_chain_needs_no_recursion() -> None:
     view = shown(builder.get())
     assert len(post_order(view["main"].body)) == 3_001
     assert len(qpat.quantization(builder.get()).tensors()) == 3_001
+
+
+def test_what_many_tensors_give_is_calculated_and_compared_tensor_by_tensor() -> None:
+    """As tests/targets/test_lists.py has it for Relay."""
+    builder = relax.BlockBuilder()
+    xs = [relax.Var(f"x{n}", relax.TensorType((1, 4, n), "int8")) for n in (6, 2)]
+    scale, zero = relax.const(0.5, "float32"), relax.const(0, "int32")
+    with builder.function("main", xs):
+        with builder.dataflow():
+            real = [builder.emit(relax.op.dequantize(x, scale, zero, axis=0)) for x in xs]
+            joined = builder.emit(relax.op.concat(real, axis=2))
+            y = relax.op.quantize(joined, scale, zero, axis=0, out_dtype="int8")
+            given = builder.emit_output(builder.emit(y))
+        builder.emit_func_output(given)
+    compiled = compile_source(Source("n.qpat", MANY), "relax")
+    (match,) = qpat.partition(builder.get(), compiled).matches
+    assert match.params["doubled"].tolist() == [48, 16]
+    others = {name: value for name, value in match.params.items() if name != "doubled"}
+    assert others == {"alike": True, "differ": False, "shapes": True, "ranks": True}
