@@ -175,9 +175,11 @@ class Application:
         if isinstance(dtype, ir.Conditional):
             self._check_one_dtype(dtype.then)
             self._check_one_dtype(dtype.otherwise)
-        elif isinstance(dtype, ir.ReadMember) and dtype.many:
-            message = f"`{dtype.name}` is many tensors, so it has no one dtype"
-            hint = f"take that of the first: `{dtype.name}.dtype[0]`"
+            return
+        read = self.lowering.lets.get(dtype.name) if isinstance(dtype, ir.ReadLocal) else dtype
+        if isinstance(read, ir.ReadMember) and read.many and read.member == "dtype":
+            message = f"`{read.name}` is many tensors, so it has no one dtype"
+            hint = f"take that of the first: `{dtype.span.text}[0]`"
             self._broken(dtype.span, "QP138", message, hint)
 
     def _check_limits(self, dtype: ir.Expression) -> None:

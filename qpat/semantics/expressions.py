@@ -49,8 +49,8 @@ _ATTRIBUTE_KINDS: dict[str, Kind] = {
 
 @dataclass
 class Lowering:
-    """Turns syntax into ir expressions; `locals` grows with every `let`. `options` are those that
-    can be read here."""
+    """Turns syntax into ir expressions; `locals` and `lets` grow with every `let`. `options` are
+    those that can be read here."""
 
     names: Names
     findings: Findings
@@ -61,6 +61,7 @@ class Lowering:
         frozenset()
     )  # where the structure leaves one of them out, that is said
     locals: dict[str, Kind] = field(default_factory=dict)
+    lets: dict[str, ir.Expression] = field(default_factory=dict)
     filled: set[tuple[str, str]] = field(default_factory=set)
 
     def lower(  # noqa: C901 - one case for each kind of node

@@ -48,6 +48,7 @@ class Statements:
         self.lowering = Lowering(names, findings, interface, excused, *known)
         if outer is not None:
             self.lowering.locals.update(outer.lowering.locals)
+            self.lowering.lets.update(outer.lowering.lets)
             self.lowering.filled.update(outer.lowering.filled)
 
     def lower(self, statement: tree.Statement) -> list[ir.Statement]:
@@ -74,6 +75,7 @@ class Statements:
         self.params.update(inner.params)
         self.meant = self.meant or inner.meant
         self.lowering.locals.update(inner.lowering.locals)
+        self.lowering.lets.update(inner.lowering.lets)
         self.lowering.filled.update(inner.lowering.filled)
 
     def _where(self, node: tree.Where) -> ir.Where:
@@ -112,6 +114,7 @@ class Statements:
             self.findings.error("QP117", node.name.span, message)
         value = self.lowering.lower(node.value)
         self.lowering.locals[name] = value.kind
+        self.lowering.lets[name] = value
         return [ir.Let(name, value, node.span, self.block)]
 
     def _fill(self, node: tree.Let, slot: tree.Identifier) -> list[ir.Statement]:

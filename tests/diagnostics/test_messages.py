@@ -518,6 +518,10 @@ def test_no_traceback(text: str, codes: set[str] | None) -> None:
         pytest.param(
             pattern(f"{MANY}\nparam k = zeros([2], xs.dtype)", "xs: int8..."), id="many dtypes"
         ),
+        pytest.param(
+            pattern(f"{MANY}\nlet d = xs.dtype\nparam k = limits(d)", "xs: int8..."),
+            id="many dtypes by a name",
+        ),
         pytest.param(pattern(f'{RELU}\nparam k = abs("a")'), id="absolute value of a text"),
         pytest.param(pattern(f'{RELU}\nparam k = x.shape["a"]'), id="text as an index"),
         pytest.param(pattern(f"{RELU}\nparam k = 3[0]"), id="element of a number"),
