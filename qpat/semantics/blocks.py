@@ -75,6 +75,15 @@ def is_elsewhere(pattern: tree.Pattern, target: str) -> bool:
     )
 
 
+def other_target(pattern: tree.Pattern, target: str) -> str | None:
+    """The other target, if the pattern, its fragments inlined, can be built for it and has a form
+    for it alone."""
+    forms = (each for each in tree.all_statements(pattern.block) if isinstance(each, tree.Form))
+    named = {form.target.text for form in forms if form.target is not None}
+    others = [each for each in TARGETS if each != target and each in named]
+    return next((each for each in others if not is_elsewhere(pattern, each)), None)
+
+
 def params_elsewhere(pattern: tree.Pattern, target: str) -> tuple[str, ...]:
     """The parameters that only forms for other targets have: the record has them all the same."""
     found = dict.fromkeys(_params(pattern.block, target, elsewhere=True))

@@ -126,6 +126,7 @@ class Excused:
     lacks_forms: bool = False
     lacks_guards: bool = False  # in the statement that is looked at
     lacks_rows: bool = False  # too many to build them all, or hidden in a fragment that is lost
+    lacks_elsewhere: bool = False  # something is wrong with the rows of another IR
     lacks_uses: bool = False  # an operand is wrong or missing, so a name may lack its use
     lacks_structure: bool = False
     lacks_blocks: bool = False

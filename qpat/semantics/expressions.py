@@ -356,8 +356,7 @@ class Lowering:
 
     def _default(self, node: tree.Operation, known: frozenset[str]) -> ir.Expression:
         """`a ?? b`: the maybe-absent names that `a` reads are present where it is evaluated."""
-        maybe = (self.names.absent_values | self.names.absent_calls) - self.certain
-        maybe |= {f"{name}.value" for name in self.names.maybe_constants}
+        maybe = self.names.optional - self.certain
         read = names_read(node.operands[0])
         facts = {word for word in read if word.startswith("target.")}
         needs = tuple(sorted(((read & maybe) | facts) - known))
@@ -379,7 +378,8 @@ class Lowering:
         if any(name in self.excused for name in read):
             return True
         is_hidden = self.excused.is_faulty and bool(read & self.declared)
-        return is_hidden or (self.excused.lacks_rows and bool(read))
+        lacks_rows = self.excused.lacks_rows or self.excused.lacks_elsewhere
+        return is_hidden or (lacks_rows and bool(read))
 
     def _contained(self, node: tree.Contained, known: frozenset[str]) -> ir.Expression:
         value = self.lower(node.value, known)

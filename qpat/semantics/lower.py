@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from qpat.diagnostics import (
     MOST_REPORTS,
@@ -21,6 +22,7 @@ from qpat.diagnostics import (
 )
 from qpat.ops.roles import exchange
 from qpat.ops.table import operator, operator_names
+from qpat.records import dataclass, field
 from qpat.semantics import ir
 from qpat.semantics.blocks import (
     Block,
@@ -29,6 +31,7 @@ from qpat.semantics.blocks import (
     bound_values,
     exclude,
     is_elsewhere,
+    other_target,
     params_elsewhere,
     places,
 )
@@ -228,6 +231,18 @@ def _compiler(file: tree.File, is_needed: bool, findings: Findings, lost: LostIt
     return name.text
 
 
+@dataclass(frozen=True)
+class _Elsewhere:
+    """The blocks of a pattern on another IR, where names are bound in them, and its rows there."""
+
+    root: Block | None = None
+    places: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
+    rows: tuple[ir.Row, ...] = ()
+
+
+_NOTHING_ELSEWHERE = _Elsewhere()
+
+
 class _Pattern:
     """Lowers one pattern, its fragments inlined."""
 
@@ -249,6 +264,7 @@ class _Pattern:
             self.excused.lose_structure()
         self.findings = findings
         self.inputs = {port.name.text: port for port in node.ports}
+        self.elsewhere = _NOTHING_ELSEWHERE
 
     def lower(self) -> ir.Pattern | None:
         rule = self.node.alias is not None and self.node.alias.is_operator_rule
@@ -259,6 +275,7 @@ class _Pattern:
         if len(self.findings.diagnostics) > before and self.findings.failed:
             self.excused.lose_structure()
         found = places(root)
+        self.elsewhere = self._elsewhere()
         rows = self._rows(root, found, ports)
         statements = self._statements(root, found, rows)
         self.excused.report(self.findings, self.node.block)
@@ -336,7 +353,8 @@ class _Pattern:
         before = len(self.findings.diagnostics)
         scope = self._scope(root, found)
         drafts = expand(scope, self.findings)
-        RowChecks(self.node, scope, drafts, self.findings).check()
+        others = frozenset(name for row in self.elsewhere.rows for name in row.values)
+        RowChecks(self.node, scope, drafts, self.findings, others).check()
         self.excused.has_faults |= len(self.findings.diagnostics) > before
         # A stable sort: forms stay in the order written.
         forms = [form.label for form in root.forms] or [None]
@@ -348,6 +366,23 @@ class _Pattern:
             _freeze(number, draft, names, dtypes, self.findings, self.excused)
             for number, draft in enumerate(drafts, start=1)
         )
+
+    def _elsewhere(self) -> _Elsewhere:
+        """What the pattern is on the other IR. What is wrong there is said when that is looked at:
+        here it is only not held against what stands outside of its forms."""
+        other = other_target(self.node, self.target)
+        if other is None or self.excused.lacks_blocks:
+            return _NOTHING_ELSEWHERE
+        found = Findings()
+        room = _Pattern(self.node, self.compiler, self.interface, self.excused.lost, found, other)
+        ports = lower_ports(self.node, Findings(), room.excused)
+        root = blocks(self.node, other, found)
+        bound = places(root)
+        rows: tuple[ir.Row, ...] = ()
+        with suppress(TooMany):
+            rows = room._rows(root, bound, ports)
+        self.excused.lacks_elsewhere = found.failed or room.excused.is_faulty
+        return _Elsewhere(root, bound, rows)
 
     def _scope(self, root: Block, found: Mapping[str, tuple[Place, ...]]) -> Scope:
         again = self._check_places(found)
@@ -399,8 +434,10 @@ class _Pattern:
     def _statements(
         self, root: Block, found: Mapping[str, tuple[Place, ...]], rows: tuple[ir.Row, ...]
     ) -> tuple[ir.Statement, ...]:
-        self.fillings = list(_fillings(root))
-        self.places = found
+        there = self.elsewhere
+        self.fillings = list(dict.fromkeys([*_fillings(root), *_fillings(there.root)]))
+        names = [*found, *(name for name in there.places if name not in found)]
+        self.places = {n: (*found.get(n, ()), *there.places.get(n, ())) for n in names}
         return ordered(self._lowered(root, rows, None), rows, self.findings)
 
     def _lowered(
@@ -413,6 +450,7 @@ class _Pattern:
         statements = Statements(
             self.node,
             mine,
+            tuple(row for row in self.elsewhere.rows if block.name in row.blocks),
             guard,
             self.findings,
             self.interface,
@@ -447,8 +485,8 @@ def _words(value: tree.Structure) -> Iterable[str]:
     return (name.text for name in constant_names(value))
 
 
-def _fillings(root: Block) -> Iterable[Filling]:
-    for block in root.all():
+def _fillings(root: Block | None) -> Iterable[Filling]:
+    for block in root.all() if root is not None else ():
         for statement in block.statements:
             if not isinstance(statement, tree.Let) or statement.slot is None:
                 continue

@@ -124,9 +124,9 @@ class Meanings:
         found = [
             each.name
             for each in operands
-            if isinstance(each, tree.Name) and each.name in names.absent_values
+            if isinstance(each, tree.Name) and each.name in names.values & names.optional
         ]
-        if like is not None and like in names.absent_calls:
+        if like is not None and like in names.optional:
             found.append(like)
         return tuple(dict.fromkeys(found))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from qpat.ops.roles import TUPLE_RESULTS
-from qpat.records import dataclass, field
+from qpat.records import dataclass, field, replace
 from qpat.semantics import ir
 from qpat.semantics.walk import tensors
 from qpat.syntax import tree
@@ -13,7 +13,8 @@ from qpat.syntax import tree
 
 @dataclass(frozen=True)
 class Names:
-    """What a pattern's names are. `absent_values` and `absent_calls` are missing in some rows.
+    """What a pattern's names are. `absent_values` and `absent_calls` are missing in some rows;
+    `optional` are the names that a row of any IR lacks, and `x.value` where one has `const? x`.
 
     `dimensions` has the ports that each is read off, or none where one of them is always there;
     `layouts` the names whose layout every row that has them says, with what it is where the
@@ -25,6 +26,7 @@ class Names:
     calls: Mapping[str, tuple[str, ...]]  # the operators each call's name can stand for
     absent_values: frozenset[str]
     absent_calls: frozenset[str]
+    optional: frozenset[str]
     inherited: frozenset[str]  # in one space with a port that inherits
     open: frozenset[tuple[str, str]]  # (name, slot) that some row's structure does not say
     unbound: frozenset[tuple[str, str]]  # of those, what no `let` fills in such a row either
@@ -44,6 +46,7 @@ NO_NAMES = Names(
     calls={},
     absent_values=frozenset(),
     absent_calls=frozenset(),
+    optional=frozenset(),
     inherited=frozenset(),
     open=frozenset(),
     unbound=frozenset(),
@@ -79,9 +82,42 @@ class Filling:
 
 
 def names_of(
+    pattern: tree.Pattern,
+    rows: tuple[ir.Row, ...],
+    fillings: Collection[Filling],
+    elsewhere: tuple[ir.Row, ...] = (),
+) -> Names:
+    """What the names mean in all of `rows`. Those that only the rows of another IR have, which are
+    `elsewhere`, mean what they do there, and are absent here."""
+    here = _names_in(pattern, rows, fillings)
+    if not elsewhere:
+        return here
+    there = _names_in(pattern, elsewhere, fillings)
+    more, new_calls = there.values - here.values, there.calls.keys() - here.calls.keys()
+    no_row_has = (here.values ^ there.values) | (here.calls.keys() ^ there.calls.keys())
+    return replace(
+        here,
+        values=here.values | more,
+        calls={**here.calls, **{name: there.calls[name] for name in new_calls}},
+        absent_values=here.absent_values | more,
+        absent_calls=here.absent_calls | new_calls,
+        optional=here.optional | there.optional | no_row_has,
+        inherited=here.inherited | (there.inherited & more),
+        open=here.open | there.open,
+        unbound=here.unbound | {(name, slot) for name, slot in there.unbound if name in more},
+        constants=here.constants | (there.constants & more),
+        maybe_constants=here.maybe_constants | (there.maybe_constants & more),
+        layouts={**{n: there.layouts[n] for n in there.layouts.keys() & more}, **here.layouts},
+        swaps=here.swaps | (there.swaps & new_calls),
+        tuples=here.tuples | (there.tuples & more),
+        forms=tuple(dict.fromkeys([*here.forms, *there.forms])),
+    )
+
+
+def _names_in(
     pattern: tree.Pattern, rows: tuple[ir.Row, ...], fillings: Collection[Filling]
 ) -> Names:
-    """What the names mean in all of `rows`."""
+    """What the names mean in rows of one IR."""
     values = frozenset(name for row in rows for name in row.values)
     operators: dict[str, set[str]] = {}
     for row in rows:
@@ -93,17 +129,22 @@ def names_of(
     ports = (*pattern.ports, pattern.output)
     many = _many(pattern.block)
     tuples = frozenset(n for n, found in operators.items() if found <= TUPLE_RESULTS) - many
+    absent_values = frozenset(n for n in values if any(n not in row.values for row in rows))
+    absent_calls = frozenset(n for n in calls if any(n not in row.calls for row in rows))
+    maybe_constants = _constant_names(rows, ir.Constness.EITHER)
+    optional_values = frozenset(f"{name}.value" for name in maybe_constants)
     return Names(
         values=values,
         many=frozenset(port.name.text for port in ports if port.many) | many,
         calls=calls,
-        absent_values=frozenset(n for n in values if any(n not in row.values for row in rows)),
-        absent_calls=frozenset(n for n in calls if any(n not in row.calls for row in rows)),
+        absent_values=absent_values,
+        absent_calls=absent_calls,
+        optional=absent_values | absent_calls | optional_values,
         inherited=_inherited(pattern, rows),
         open=_unbound(rows, ()),
         unbound=_unbound(rows, fillings),
         constants=_constant_names(rows, ir.Constness.CONSTANT),
-        maybe_constants=_constant_names(rows, ir.Constness.EITHER),
+        maybe_constants=maybe_constants,
         forms=tuple(dict.fromkeys(row.form for row in rows if row.form is not None)),
         dimensions=_dimensions(ports),
         layouts=_layouts(rows),

@@ -14,15 +14,22 @@ from qpat.syntax import tree
 
 
 class RowChecks:
-    """Checks the rows of one pattern before spaces are derived."""
+    """Checks the rows of one pattern before spaces are derived. `elsewhere` are the names that rows
+    of another IR have."""
 
     def __init__(
-        self, node: tree.Pattern, scope: Scope, drafts: list[Draft], findings: Findings
+        self,
+        node: tree.Pattern,
+        scope: Scope,
+        drafts: list[Draft],
+        findings: Findings,
+        elsewhere: frozenset[str] = frozenset(),
     ) -> None:
         self.node = node
         self.scope = scope
         self.drafts = drafts
         self.findings = findings
+        self.elsewhere = elsewhere
         self.excused = scope.excused
         self._inner_names: dict[str, frozenset[str]] = {}
 
@@ -31,7 +38,7 @@ class RowChecks:
         root = self.scope.root
         for form in root.forms or (root,):
             self._form(form, [draft for draft in self.drafts if draft.form == form.label])
-        if not self._lacks(root, inner=True):
+        if not self._lacks(root, inner=True) and not self.excused.lacks_elsewhere:
             self._unused_ports()
         if len(self.drafts) > MOST_ROWS and not self.scope.excused.lacks_rows:
             count, name = len(self.drafts), self.node.name.text
@@ -144,9 +151,10 @@ class RowChecks:
 
     def _unused_ports(self) -> None:
         """A port that no row binds is a slip, also where it may be absent."""
+        used = {name for draft in self.drafts for name in draft.values} | self.elsewhere
         for port in self.node.ports:
-            if port.maybe and not any(port.name.text in draft.values for draft in self.drafts):
-                known = {n for draft in self.drafts for n in draft.values} - set(self.scope.inputs)
+            if port.maybe and port.name.text not in used:
+                known = used - set(self.scope.inputs)
                 hint = did_you_mean(port.name.text, known)
                 message = f"port `{port.name.text}` is not used"
                 self.excused.unused(port.name.text).error(

@@ -22,12 +22,14 @@ from qpat.syntax import tree
 
 class Statements:
     """Lowers the statements of a pattern or of a block in it. `rows` are those that have the block,
-    `block` is its name where other rows do not; `outer` is the block around, as far as it goes."""
+    `elsewhere` those of another IR that do; `block` is its name where other rows do not; `outer` is
+    the block around, as far as it goes."""
 
     def __init__(
         self,
         pattern: tree.Pattern,
         rows: tuple[ir.Row, ...],
+        elsewhere: tuple[ir.Row, ...],
         block: str | None,
         findings: Findings,
         interface: Interface,
@@ -43,7 +45,7 @@ class Statements:
         self.meant: Span | None = outer.meant if outer is not None else None
         self.params: dict[str, Span] = dict(outer.params) if outer is not None else {}
         self.excused = excused
-        names = names_of(pattern, rows, fillings)
+        names = names_of(pattern, rows, fillings, elsewhere)
         known = certain(pattern) - excused.absent, declared
         self.lowering = Lowering(names, findings, interface, excused, *known)
         if outer is not None:

@@ -72,11 +72,13 @@ def _lowering(
 ) -> Lowering:
     """What a condition can read: the tensors of the record and its parameters."""
     ports = frozenset(port.name for port in pattern.ports)
+    maybe = frozenset(port.name for port in pattern.ports if port.maybe)
     names = replace(
         NO_NAMES,
         values=ports,
         many=frozenset(port.name for port in pattern.ports if port.many),
-        absent_values=frozenset(port.name for port in pattern.ports if port.maybe),
+        absent_values=maybe,
+        optional=maybe,
         constants=ports,
         forms=tuple(dict.fromkeys(row.form for row in pattern.rows if row.form is not None)),
     )
