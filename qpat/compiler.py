@@ -48,7 +48,8 @@ def check_targets(source: Source) -> tuple[Diagnostic, ...]:
     Relax, of what it is there."""
     loaded = load_program(source, open_source)
     relays, found = _checked(source, *loaded, "relay")
-    if _MARKED.search(source.text) is None:
+    program, _ = loaded
+    if program is None or not any(_MARKED.search(each.text) for each in program.sources()):
         return found
     module, others = _checked(source, *loaded, "relax")
     if module is not None:

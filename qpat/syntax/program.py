@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from qpat.diagnostics import Diagnostic, QpatError
@@ -21,6 +21,16 @@ class Program:
 
     file: tree.File
     imports: tuple[tuple[tree.Import, Program], ...]
+
+    def sources(self) -> Iterator[Source]:
+        """The file's source and those of all it imports, each once."""
+        waiting, seen = [self], {id(self)}
+        while waiting:
+            program = waiting.pop()
+            yield program.file.span.source
+            more = {id(other): other for _, other in program.imports if id(other) not in seen}
+            seen |= more.keys()
+            waiting += more.values()
 
 
 def load_program(source: Source, opener: Opener) -> tuple[Program | None, tuple[Diagnostic, ...]]:

@@ -99,3 +99,17 @@ def test_faults_in_forms_of_one_ir_are_told_once() -> None:
     text = CONV.replace("LINE", "param b = bias.value ?? zeros([1])")
     text = text.replace("nn.bias_add", "nn.bias_ad")
     assert [code for code, _ in found(text)] == ["QP101"]
+
+
+def test_form_for_relax_in_an_imported_file(tmp_path: Path) -> None:
+    fragments = """fragment padded(x) -> out {
+  form here on relay { out = nn.relu(x) }
+  form there on relax { out = nn.pad(x, 0) }
+}
+"""
+    (tmp_path / "fragments.qpat").write_text(fragments)
+    text = 'compiler "npu"\nimport "fragments.qpat"\n'
+    main = tmp_path / "main.qpat"
+    main.write_text(text + "pattern uses(x: int8) -> y: int8 { y = padded(x) }\n")
+    [warning] = check_targets(read_source(main))
+    assert (warning.code, warning.message) == ("QP093", "nothing of `uses` can be said on Relax")
