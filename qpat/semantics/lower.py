@@ -104,7 +104,8 @@ def lower(program: Program, findings: Findings, target: str = "relay") -> ir.Mod
     sound = {pattern.name: pattern for pattern in lowered}
     tests = lower_tests(written, sound, seen, elsewhere, interface, lost, findings)
     check_loose_fragments(defined.definitions, findings)
-    if seen and not findings.failed:
+    # What does not parse may be where they are used.
+    if seen and not findings.failed and not broken_spans(defined.file):
         report_unused(defined.definitions, findings)
     externs = tuple(interface.externs.values())
     if findings.failed:
@@ -300,7 +301,9 @@ class _Pattern:
         )
 
     def _report_unread(self) -> None:
-        statements = tree.all_statements(self.node.block)
+        statements = list(tree.all_statements(self.node.block))
+        if any(isinstance(each, tree.Broken) for each in statements):
+            return  # it may be read there
         lets = [each for each in statements if isinstance(each, tree.Let) and each.slot is None]
         read = names_read(self.node.block) if lets else frozenset()
         for let in lets:

@@ -45,6 +45,7 @@ _TERMINALS = {
 ITEMS = ("compiler", "import", "option", "extern", "fragment", "pattern", "for", "test")
 STATEMENTS = ("form", "where", "let", "param", "inherit", "use", "meaning", "option")
 _MANY = 6  # a longer list of expected words is no help to anybody
+_CONTROL_CHARACTER = re.compile(r"[^\S\n\t ]|[\x00-\x08\x0e-\x1f\x7f\u2028\u2029]")
 _COMMENT_OR_STRING = re.compile(r'"""(?:.|\n)*?"""|"[^"\n]*"?|//[^\n]*')
 # What these mean in other languages is written so in this one.
 _ELSEWHERE = {
@@ -106,9 +107,14 @@ def too_deep(source: Source) -> QpatError:
     return failure("QP005", message, place=source.name, hint=hint)
 
 
+def without_control_characters(text: str) -> str:
+    """The text with a blank in the place of each, which is at fault wherever it stands."""
+    return _CONTROL_CHARACTER.sub(" ", text)
+
+
 def _control_characters(source: Source) -> Iterator[Diagnostic]:
     """They would end up in messages and in generated modules, where they do harm."""
-    for match in re.finditer(r"[^\S\n\t ]|[\x00-\x08\x0e-\x1f\x7f\u2028\u2029]", source.text):
+    for match in _CONTROL_CHARACTER.finditer(source.text):
         message = f"the character U+{ord(match[0]):04X} cannot stand in a .qpat file"
         yield Diagnostic("QP001", message, Span(source, *match.span()))
 

@@ -28,6 +28,7 @@ from qpat.syntax.parser import (
     parse,
     syntax_error,
     too_deep,
+    without_control_characters,
 )
 from qpat.syntax.tokens import Token, tokens_of
 
@@ -55,7 +56,9 @@ class _Recovery:
         self.letters = letter_faults(source)
         self.letter_starts = [fault.span.start for fault in self.letters if fault.span is not None]
         self.comments = comments(source)
-        self.text = _without(source.text, ((c.span.start, c.span.end) for c in self.comments))
+        text = _without(source.text, ((c.span.start, c.span.end) for c in self.comments))
+        # Between two statements they are part of neither: said by themselves, they are no more.
+        self.text = without_control_characters(text)
 
     def run(self) -> tuple[tree.File | None, tuple[Diagnostic, ...]]:
         items: list[tree.Item] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +28,14 @@ BROKEN = {
     "QP102": ["pattern {name}(x: int8) -> y: int8 {{\n  y = clip(x, amin=0.0)\n}}\n"],
     "QP130": ["pattern {name}(x: int8) -> y: int8 {{\n  y = abs(x)\n  where rank(z) == 4\n}}\n"],
 }
+# A blank stands for each `~`: before, between and in items and statements, and in a comment.
+SPACED = """~compiler~"n"~
+~// A~pattern.
+pattern p(x: int8)~-> y: int8 {~
+~y = clip(~x)~
+  where rank(x) == 4~
+~}~
+"""
 FAULTS = [(code, text) for code, texts in BROKEN.items() for text in texts]
 
 
@@ -78,3 +87,21 @@ pattern p(x: int8) -> y: int8 {
         ("QP003", 3),
         ("QP001", 4),
     ]
+
+
+@pytest.mark.parametrize("place", range(SPACED.count("~")))
+def test_a_no_break_space_is_one_finding(place: int) -> None:
+    pieces = SPACED.split("~")
+    text = f"{' '.join(pieces[: place + 1])}\u00a0{' '.join(pieces[place + 1 :])}"
+    _, found = check_source(Source("n.qpat", text))
+    places = [(each.code, each.span.start) for each in found if each.span is not None]
+    assert places == [("QP001", text.index("\u00a0"))]
+
+
+@pytest.mark.parametrize("definition", ["option least: int = 1\n", ""])
+def test_what_a_broken_statement_may_use_is_not_unused(definition: str) -> None:
+    local = "" if definition else "let least = 1\n"
+    text = f'compiler "n"\n{definition}pattern p(x: int8) -> y: int8 {{\n'
+    text += f"y = nn.relu(x)\n{local}where rank(x) == = least\n}}\n"
+    _, found = check_source(Source("n.qpat", text))
+    assert [each.code for each in found] == ["QP001"]
