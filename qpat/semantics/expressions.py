@@ -14,7 +14,7 @@ from qpat.semantics.applications import Application
 from qpat.semantics.attributes import DTYPES
 from qpat.semantics.excused import Excused
 from qpat.semantics.fixes import without_default
-from qpat.semantics.functions import BUILTINS, FROM_PYTHON
+from qpat.semantics.functions import FROM_PYTHON
 from qpat.semantics.ir import Kind
 from qpat.semantics.kinds import NOT_NUMBERS, A, literal_kind, nothing, operation_kind
 from qpat.semantics.names import Interface, Names
@@ -209,7 +209,8 @@ class Lowering:
         return self.broken(node.member.span, "QP131", f"a tensor has no `{member}`", hint, fix)
 
     def no_layout(self, name: str, span: Span, given: str) -> ir.Expression:
-        if self.excused.is_faulty or name in self.excused:
+        is_faulty = self.excused.is_faulty or self.excused.lacks_elsewhere
+        if is_faulty or name in self.excused:
             return nothing(span)
         message = f"no call in the match says the layout of `{name}`"
         hint = f"give it: {given}" if given else "compare with what it should be"
@@ -360,9 +361,11 @@ class Lowering:
         read = names_read(node.operands[0])
         facts = {word for word in read if word.startswith("target.")}
         needs = tuple(sorted(((read & maybe) | facts) - known))
+        before = len(self.findings.diagnostics)
         first = self.lower(node.operands[0], known | set(needs))
+        is_fine = len(self.findings.diagnostics) == before
         second = self.lower(node.operands[1], known)
-        if not needs and not self.may_be_absent(node.operands[0]):
+        if not needs and is_fine and not self.may_be_absent(node.operands[0]):
             message = "nothing before `??` can be absent, so its default is never used"
             fix = without_default(node)
             hint = "leave the default out"
@@ -374,7 +377,7 @@ class Lowering:
 
     def may_be_absent(self, node: tree.Expression) -> bool:
         """Whether something faulty keeps it from being known."""
-        read = names_read(node) - self.certain - BUILTINS.keys()
+        read = {word.removesuffix(".value") for word in names_read(node) - self.certain}
         if any(name in self.excused for name in read):
             return True
         is_hidden = self.excused.is_faulty and bool(read & self.declared)

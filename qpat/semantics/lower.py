@@ -234,14 +234,10 @@ def _compiler(file: tree.File, is_needed: bool, findings: Findings, lost: LostIt
 
 @dataclass(frozen=True)
 class _Elsewhere:
-    """The blocks of a pattern on another IR, where names are bound in them, and its rows there."""
+    """Where the names of a pattern are bound on another IR, and its rows there."""
 
-    root: Block | None = None
     places: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
     rows: tuple[ir.Row, ...] = ()
-
-
-_NOTHING_ELSEWHERE = _Elsewhere()
 
 
 class _Pattern:
@@ -265,7 +261,7 @@ class _Pattern:
             self.excused.lose_structure()
         self.findings = findings
         self.inputs = {port.name.text: port for port in node.ports}
-        self.elsewhere = _NOTHING_ELSEWHERE
+        self.elsewhere = _Elsewhere()
 
     def lower(self) -> ir.Pattern | None:
         rule = self.node.alias is not None and self.node.alias.is_operator_rule
@@ -375,17 +371,17 @@ class _Pattern:
         here it is only not held against what stands outside of its forms."""
         other = other_target(self.node, self.target)
         if other is None or self.excused.lacks_blocks:
-            return _NOTHING_ELSEWHERE
+            return _Elsewhere()
         found = Findings()
         room = _Pattern(self.node, self.compiler, self.interface, self.excused.lost, found, other)
         ports = lower_ports(self.node, Findings(), room.excused)
         root = blocks(self.node, other, found)
         bound = places(root)
-        rows: tuple[ir.Row, ...] = ()
+        rows: tuple[ir.Row, ...] = ()  # none where there are too many faults
         with suppress(TooMany):
             rows = room._rows(root, bound, ports)
         self.excused.lacks_elsewhere = found.failed or room.excused.is_faulty
-        return _Elsewhere(root, bound, rows)
+        return _Elsewhere(bound, rows)
 
     def _scope(self, root: Block, found: Mapping[str, tuple[Place, ...]]) -> Scope:
         again = self._check_places(found)
@@ -437,8 +433,8 @@ class _Pattern:
     def _statements(
         self, root: Block, found: Mapping[str, tuple[Place, ...]], rows: tuple[ir.Row, ...]
     ) -> tuple[ir.Statement, ...]:
+        self.fillings = list(_fillings(root))
         there = self.elsewhere
-        self.fillings = list(dict.fromkeys([*_fillings(root), *_fillings(there.root)]))
         names = [*found, *(name for name in there.places if name not in found)]
         self.places = {n: (*found.get(n, ()), *there.places.get(n, ())) for n in names}
         return ordered(self._lowered(root, rows, None), rows, self.findings)
@@ -488,8 +484,8 @@ def _words(value: tree.Structure) -> Iterable[str]:
     return (name.text for name in constant_names(value))
 
 
-def _fillings(root: Block | None) -> Iterable[Filling]:
-    for block in root.all() if root is not None else ():
+def _fillings(root: Block) -> Iterable[Filling]:
+    for block in root.all():
         for statement in block.statements:
             if not isinstance(statement, tree.Let) or statement.slot is None:
                 continue

@@ -104,7 +104,6 @@ def names_of(
         optional=here.optional | there.optional | no_row_has,
         inherited=here.inherited | (there.inherited & more),
         open=here.open | there.open,
-        unbound=here.unbound | {(name, slot) for name, slot in there.unbound if name in more},
         constants=here.constants | (there.constants & more),
         maybe_constants=here.maybe_constants | (there.maybe_constants & more),
         layouts={**{n: there.layouts[n] for n in there.layouts.keys() & more}, **here.layouts},

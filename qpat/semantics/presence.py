@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qpat.semantics.functions import BUILTINS
 from qpat.syntax import tree
 
 
@@ -33,8 +34,13 @@ def _guarded(node: tree.Expression) -> frozenset[str]:
     return frozenset([word, node.value.name]) if node.member.text == "value" else frozenset()
 
 
+def _is_builtin(function: tree.Expression) -> bool:
+    return isinstance(function, tree.Name) and function.name in BUILTINS
+
+
 def names_read(node: object) -> frozenset[str]:
-    """All names read anywhere in an expression, and `x.value` or `target.mcpu` where that is."""
+    """All names read anywhere in an expression, and `x.value` or `target.mcpu` where that is. What
+    the language calls its functions is no name of the pattern there."""
     found: set[str] = set()
     waiting = [node]
     while waiting:
@@ -43,6 +49,8 @@ def names_read(node: object) -> frozenset[str]:
             found.add(each.name)
         elif isinstance(each, tree.Get) and (words := _guarded(each)):
             found |= words
+        elif isinstance(each, tree.Apply) and _is_builtin(each.function):
+            waiting += each.arguments
         else:
             waiting += tree.parts(each)
     return frozenset(found)
