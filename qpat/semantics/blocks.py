@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from qpat.diagnostics import Findings
 from qpat.records import dataclass
 from qpat.semantics.reports import report_twice
+from qpat.semantics.uses import leaves
 from qpat.source import Span
 from qpat.syntax import tree
 
@@ -61,8 +62,8 @@ class Place:
 TARGETS = {"relay": "Relay", "relax": "Relax"}
 
 
-def blocks(pattern: tree.Pattern, target: str, findings: Findings) -> Block:
-    """The blocks that a pattern whose fragments are inlined has on a target."""
+def blocks(pattern: tree.Pattern, target: str | None, findings: Findings) -> Block:
+    """The blocks that a pattern whose fragments are inlined has on a target; None: on any."""
     return _Blocks(pattern, target, findings).block("", None, pattern.block, pattern.span, ())
 
 
@@ -103,7 +104,7 @@ def _params(block: tree.Block, target: str, elsewhere: bool, inside: bool = Fals
 
 
 class _Blocks:
-    def __init__(self, pattern: tree.Pattern, target: str, findings: Findings) -> None:
+    def __init__(self, pattern: tree.Pattern, target: str | None, findings: Findings) -> None:
         self.pattern = pattern
         self.target = target
         self.findings = findings
@@ -135,7 +136,7 @@ class _Blocks:
                 parts.append(statement)
         made = Block(name, label, span, tuple(parts), picks, out)
         is_broken = any(isinstance(each, tree.Broken) for each in block.statements)
-        if seen and not made.forms and not is_broken:
+        if seen and not made.forms and not is_broken and self.target is not None:
             where = f"`{self.pattern.name.text}`" if not name else f"`{name}`"
             message = f"no form of {where} is for {TARGETS[self.target]}"
             self.findings.error("QP122", self.pattern.name.span, message)
@@ -146,7 +147,7 @@ class _Blocks:
             report_twice(form.name, seen[form.name.text], "form", self.findings)
             return False
         seen[form.name.text] = form.name.span
-        if form.target is None or form.target.text == self.target:
+        if form.target is None or self.target in (form.target.text, None):
             return True
         if form.target.text not in TARGETS:
             message = f"`{form.target.text}` is no target; targets are `relay` and `relax`"
@@ -165,6 +166,38 @@ def places(root: Block) -> Mapping[str, tuple[Place, ...]]:
                 place = Place(statement, position, block)
                 found[out.name] = (*found.get(out.name, ()), place)
     return found
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """What a block may not have because of forms for one IR of a fragment that a form for the other
+    uses: they are built nowhere. `names` are those that only they bind, named constants too;
+    `loose` those in the forms beside them, which would be absent in them."""
+
+    names: frozenset[str] = frozenset()
+    loose: frozenset[str] = frozenset()
+
+
+def dropped(every: Block, block: Block, built: frozenset[str]) -> Dropped:
+    """`every` has all that the pattern has on any IR, `built` are the blocks that some IR has."""
+    inner = [each for each in every.all() if not exclude(each, block)]
+    if all(each.name in built for each in inner):
+        return Dropped()
+    names: set[str] = set()
+    known: set[str] = set()
+    for each in inner:
+        (known if each.name in built else names).update(_names_in(each))
+    owners = [o for o in inner if any(form.name not in built for form in o.forms)]
+    beside = {n for o in owners for form in o.forms for b in form.all() for n in _names_in(b)}
+    return Dropped(frozenset(names - known), frozenset(beside))
+
+
+def _names_in(block: Block) -> Iterator[str]:
+    """The names that a block's own statements bind or are made of."""
+    for statement in block.statements:
+        if isinstance(statement, tree.Bind):
+            yield from (out.name for out in statement.outs)
+            yield from leaves(statement.value)
 
 
 def bound_values(

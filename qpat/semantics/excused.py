@@ -173,6 +173,11 @@ class Excused:
         """Whether something is wrong with the structure, so that little can be said of it."""
         return self.lacks_structure or self.has_faults or bool(self._structural)
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether something is wrong with the structure here or on another IR."""
+        return self.is_faulty or self.lacks_elsewhere
+
     # ---- names that do not fit together ----
     def unknown(self, name: str, in_structure: bool = False, is_doubtful: bool = False) -> Findings:
         """Takes what is to be said of a name that nothing binds. One report stands for all. Where

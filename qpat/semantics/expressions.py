@@ -209,8 +209,7 @@ class Lowering:
         return self.broken(node.member.span, "QP131", f"a tensor has no `{member}`", hint, fix)
 
     def no_layout(self, name: str, span: Span, given: str) -> ir.Expression:
-        is_faulty = self.excused.is_faulty or self.excused.lacks_elsewhere
-        if is_faulty or name in self.excused:
+        if self.excused.is_doubtful or name in self.excused:
             return nothing(span)
         message = f"no call in the match says the layout of `{name}`"
         hint = f"give it: {given}" if given else "compare with what it should be"

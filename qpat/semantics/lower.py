@@ -22,13 +22,14 @@ from qpat.diagnostics import (
 )
 from qpat.ops.roles import exchange
 from qpat.ops.table import operator, operator_names
-from qpat.records import dataclass, field
+from qpat.records import dataclass
 from qpat.semantics import ir
 from qpat.semantics.blocks import (
     Block,
     Place,
     blocks,
     bound_values,
+    dropped,
     exclude,
     is_elsewhere,
     other_target,
@@ -234,9 +235,9 @@ def _compiler(file: tree.File, is_needed: bool, findings: Findings, lost: LostIt
 
 @dataclass(frozen=True)
 class _Elsewhere:
-    """Where the names of a pattern are bound on another IR, and its rows there."""
+    """The blocks that a pattern has on another IR, and its rows there."""
 
-    places: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
+    blocks: frozenset[str] = frozenset()
     rows: tuple[ir.Row, ...] = ()
 
 
@@ -274,7 +275,7 @@ class _Pattern:
         found = places(root)
         self.elsewhere = self._elsewhere()
         rows = self._rows(root, found, ports)
-        statements = self._statements(root, found, rows)
+        statements = self._statements(root, rows)
         self.excused.report(self.findings, self.node.block)
         if not self.findings.failed:
             self._report_unread()
@@ -376,12 +377,11 @@ class _Pattern:
         room = _Pattern(self.node, self.compiler, self.interface, self.excused.lost, found, other)
         ports = lower_ports(self.node, Findings(), room.excused)
         root = blocks(self.node, other, found)
-        bound = places(root)
         rows: tuple[ir.Row, ...] = ()  # none where there are too many faults
         with suppress(TooMany):
-            rows = room._rows(root, bound, ports)
+            rows = room._rows(root, places(root), ports)
         self.excused.lacks_elsewhere = found.failed or room.excused.is_faulty
-        return _Elsewhere(bound, rows)
+        return _Elsewhere(frozenset(block.name for block in root.all()), rows)
 
     def _scope(self, root: Block, found: Mapping[str, tuple[Place, ...]]) -> Scope:
         again = self._check_places(found)
@@ -430,13 +430,11 @@ class _Pattern:
         return tuple(again)
 
     # ---- statements ----
-    def _statements(
-        self, root: Block, found: Mapping[str, tuple[Place, ...]], rows: tuple[ir.Row, ...]
-    ) -> tuple[ir.Statement, ...]:
+    def _statements(self, root: Block, rows: tuple[ir.Row, ...]) -> tuple[ir.Statement, ...]:
         self.fillings = list(_fillings(root))
-        there = self.elsewhere
-        names = [*found, *(name for name in there.places if name not in found)]
-        self.places = {n: (*found.get(n, ()), *there.places.get(n, ())) for n in names}
+        self.every = blocks(self.node, None, Findings())
+        self.places = places(self.every)
+        self.built = self.elsewhere.blocks | {block.name for block in root.all()}
         return ordered(self._lowered(root, rows, None), rows, self.findings)
 
     def _lowered(
@@ -456,6 +454,7 @@ class _Pattern:
             self.fillings,
             self.excused,
             self._declared(block),
+            dropped(self.every, block, self.built),
             outer,
         )
         lowered: list[ir.Statement] = []

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from qpat.ops.roles import TUPLE_RESULTS
 from qpat.records import dataclass, field, replace
 from qpat.semantics import ir
+from qpat.semantics.blocks import Dropped
 from qpat.semantics.walk import tensors
 from qpat.syntax import tree
 
@@ -85,23 +86,43 @@ def names_of(
     pattern: tree.Pattern,
     rows: tuple[ir.Row, ...],
     fillings: Collection[Filling],
-    elsewhere: tuple[ir.Row, ...] = (),
+    elsewhere: tuple[ir.Row, ...],
+    dropped: Dropped,
 ) -> Names:
     """What the names mean in all of `rows`. Those that only the rows of another IR have, which are
-    `elsewhere`, mean what they do there, and are absent here."""
+    `elsewhere`, mean what they do there, and are absent here; so are the `dropped` ones, which no
+    row has at all."""
     here = _names_in(pattern, rows, fillings)
-    if not elsewhere:
+    if elsewhere:
+        here = _with_others(here, _names_in(pattern, elsewhere, fillings))
+    here = replace(here, optional=here.optional | (dropped.loose & here.values))
+    more = dropped.names - here.values
+    if not more:
         return here
-    there = _names_in(pattern, elsewhere, fillings)
+    return replace(
+        here,
+        values=here.values | more,
+        calls={**dict.fromkeys(more, ()), **here.calls},
+        absent_values=here.absent_values | more,
+        absent_calls=here.absent_calls | more,
+        optional=here.optional | more,
+        constants=here.constants | more,
+        layouts={**dict.fromkeys(more, frozenset[str]()), **here.layouts},
+        swaps=here.swaps | more,
+    )
+
+
+def _with_others(here: Names, there: Names) -> Names:
+    """The names of one IR, and those that only the other has."""
     more, new_calls = there.values - here.values, there.calls.keys() - here.calls.keys()
-    no_row_has = (here.values ^ there.values) | (here.calls.keys() ^ there.calls.keys())
+    one_ir_alone = (here.values ^ there.values) | (here.calls.keys() ^ there.calls.keys())
     return replace(
         here,
         values=here.values | more,
         calls={**here.calls, **{name: there.calls[name] for name in new_calls}},
         absent_values=here.absent_values | more,
         absent_calls=here.absent_calls | new_calls,
-        optional=here.optional | there.optional | no_row_has,
+        optional=here.optional | there.optional | one_ir_alone,
         inherited=here.inherited | (there.inherited & more),
         open=here.open | there.open,
         constants=here.constants | (there.constants & more),

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from qpat.diagnostics import Findings, Label, did_you_mean, renamed, respelt
 from qpat.semantics import ir
+from qpat.semantics.blocks import Dropped
 from qpat.semantics.excused import Excused, certain
 from qpat.semantics.expressions import Lowering
 from qpat.semantics.fixes import without_statement
@@ -22,8 +23,8 @@ from qpat.syntax import tree
 
 class Statements:
     """Lowers the statements of a pattern or of a block in it. `rows` are those that have the block,
-    `elsewhere` those of another IR that do; `block` is its name where other rows do not; `outer` is
-    the block around, as far as it goes."""
+    `elsewhere` those of another IR that do; `block` is its name where other rows do not; `dropped`
+    is what no row has; `outer` is the block around, as far as it goes."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Statements:
         fillings: Collection[Filling],
         excused: Excused,
         declared: frozenset[str],
+        dropped: Dropped,
         outer: Statements | None = None,
     ) -> None:
         self.pattern = pattern
@@ -45,7 +47,7 @@ class Statements:
         self.meant: Span | None = outer.meant if outer is not None else None
         self.params: dict[str, Span] = dict(outer.params) if outer is not None else {}
         self.excused = excused
-        names = names_of(pattern, rows, fillings, elsewhere)
+        names = names_of(pattern, rows, fillings, elsewhere, dropped)
         known = certain(pattern) - excused.absent, declared
         self.lowering = Lowering(names, findings, interface, excused, *known)
         if outer is not None:

@@ -25,6 +25,7 @@ from tests.targets.bare.run_relax import computed, digest
 
 SLOTS = ("scale", "zero_point", "dtype", "shape", "input")
 NPU = Path(__file__).parent / "npu.qpat"
+IRS = DATA / "language/irs.qpat"
 MODELS = (
     ("tflite/ds_cnn_kws_int8.tflite", "tflite"),
     ("tflite/resnet8_cifar_int8.tflite", "tflite"),
@@ -181,3 +182,16 @@ def test_what_many_tensors_give_is_calculated_and_compared_tensor_by_tensor() ->
     assert match.params["doubled"].tolist() == [48, 16]
     others = {name: value for name, value in match.params.items() if name != "doubled"}
     assert others == {"alike": True, "differ": False, "shapes": True, "ranks": True}
+
+
+def test_names_of_the_forms_for_relay_are_absent() -> None:
+    result = qpat.partition(DATA / "tflite/resnet8_cifar_int8.tflite", IRS)
+    assert {(each.pattern, each.form) for each in result.matches} == {
+        ("conv", "real"),
+        ("sum", "real"),
+    }
+    params = {each.pattern: each.params for each in result.matches}
+    assert params["conv"]["exact"] is False and params["conv"]["limit"] == 1
+    assert params["conv"]["b"].tolist() == [0] and params["conv"]["scale"] is None
+    assert params["conv"]["strides"] == (1, 1)
+    assert len(params["sum"]["real"]) == 4

@@ -21,6 +21,7 @@ from qpat.source import Source
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "patterns" / "tflite.qpat"
+IRS = ROOT / "tests" / "data" / "language" / "irs.qpat"
 MODELS = ROOT / "tests" / "data" / "tflite"
 
 
@@ -312,3 +313,15 @@ pattern cut(x: int8) -> y: int8 {
     params = found["matches"][0]["params"]
     assert params == {"most": "inf", "pair": ["inf", -4.0]}
     assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_names_of_the_forms_for_relax_are_absent() -> None:
+    result = qpat.partition(MODELS / "resnet8_cifar_int8.tflite", IRS)
+    assert {(each.pattern, each.form) for each in result.matches} == {
+        ("conv", "integer"),
+        ("sum", "integer"),
+    }
+    params = {each.pattern: each.params for each in result.matches}
+    assert params["conv"]["exact"] is True and params["conv"]["limit"] == 2
+    assert params["conv"]["b"].shape == params["conv"]["scale"].shape == (64,)
+    assert params["sum"] == {"real": None, "is_swapped": False}

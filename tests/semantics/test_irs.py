@@ -113,3 +113,45 @@ def test_form_for_relax_in_an_imported_file(tmp_path: Path) -> None:
     main.write_text(text + "pattern uses(x: int8) -> y: int8 { y = padded(x) }\n")
     [warning] = check_targets(read_source(main))
     assert (warning.code, warning.message) == ("QP093", "nothing of `uses` can be said on Relax")
+
+
+def test_names_of_a_form_that_no_row_has() -> None:
+    """A fragment of its own in a form for Relax: its form for Relay is in no row of any IR."""
+    text = """compiler "npu"
+fragment cut(x) -> out {
+  form a on relay {
+    n = clip(add(x, const k))?
+    out = n
+  }
+  form b on relax { out = nn.relu(x)? }
+  where n? => n.attrs.a_min == 0
+  param low = n.attrs.a_min ?? 0
+  param added = k.value ?? none
+}
+pattern sum(x: int8, x2: int8?) -> y: int8 {
+  form a on relay { y = cut(qnn.add(x, x2, ..)) }
+  form b on relax { y = qnn.quantize(cut(qnn.dequantize(x, ..)), ..) }
+}
+"""
+    assert found(text) == []
+    unknown = text.replace("k.value ??", "m.value ??")
+    assert [code for code, _ in found(unknown)] == ["QP130"]
+    inside = text.replace(
+        "{ out = nn.relu(x)? }", "{ out = nn.relu(x)?\nwhere n? => rank(x) == 4 }"
+    )
+    assert [code for code, _ in found(inside)] == ["QP130"]
+
+
+def test_fault_in_an_operator_leaves_open_what_it_may_have_been() -> None:
+    text = """compiler "npu"
+pattern sum(x: int8, x2: int8) -> y: int8 {
+  form a on relay { y = qnn.add(x, x2, ..) }
+  form b on relax {
+    s = unordered ad(qnn.dequantize(x, ..), qnn.dequantize(x2, ..))
+    y = qnn.quantize(s, ..)
+  }
+  param is_swapped = if s? then swapped(s) else false
+}
+"""
+    assert [code for code, _ in found(text)] == ["QP101"]
+    assert found(text.replace("unordered ad(", "unordered add(")) == []
