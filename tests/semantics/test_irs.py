@@ -155,3 +155,10 @@ pattern sum(x: int8, x2: int8) -> y: int8 {
 """
     assert [code for code, _ in found(text)] == ["QP101"]
     assert found(text.replace("unordered ad(", "unordered add(")) == []
+
+
+def test_what_one_ir_always_has_may_be_absent_on_the_other() -> None:
+    always = "qnn.quantize(add(own, qnn.dequantize(const bias, ..)), ..)"
+    text = CONV.replace("qnn.quantize(own, ..)", always)
+    for line in ("param b = bias.value ?? zeros([1])", LINES[-1]):
+        assert found(text.replace("LINE", line)) == []
