@@ -16,8 +16,9 @@ from tvm import relax
 
 from qpat.diagnostics import failure
 from qpat.relax.pairing import paired
-from qpat.relax.view import Module, shown
+from qpat.relax.view import If, Module, shown
 from qpat.relay.environment import listening, reason
+from qpat.relay.graph import post_order
 from qpat.relay.names import location
 from qpat.relay.quantization import analysed
 
@@ -98,8 +99,29 @@ def annotated(generated: ModuleType, before: Module, module: Module, options: An
 
 
 def regions(partition: Partition) -> Any:
-    """MergeCompositeFunctions of TVM."""
-    return relax.transform.MergeCompositeFunctions()(partition.module.relax)
+    """MergeCompositeFunctions of TVM. Raises QP341 where that refuses the module."""
+    module = partition.module
+    _require_regions(module)
+    with listening() as heard:
+        try:
+            return relax.transform.MergeCompositeFunctions()(module.relax)
+        except Exception as error:
+            message = f"TVM's MergeCompositeFunctions refuses this module: {reason(error, heard)}"
+            raise failure("QP341", message) from None
+
+
+def _require_regions(module: Module) -> None:
+    """Raises QP341 where TVM makes no regions: it does in `main` alone, and where that has no
+    branches."""
+    names = [variable.name_hint for variable in module.get_global_vars()]
+    if "main" not in names:
+        has = ", ".join(f"`{name}`" for name in names) or "none"
+        message = f"regions are made in a function `main`; this module has {has}"
+        raise failure("QP341", message, hint="call the function of the model `main`")
+    if any(isinstance(each, If) for each in post_order(module["main"].body)):
+        message = "`main` has an `if`, and TVM's MergeCompositeFunctions takes no branches"
+        hint = "give the parts before and behind it as modules of their own"
+        raise failure("QP341", message, hint=hint)
 
 
 def text(module: Any) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import tvm
 from tvm import relay
 
+from qpat.diagnostics import failure
 from qpat.relay.graph import post_order, shallow_copy
 from qpat.relay.names import location, operator_name
 from qpat.relay.prepare import prepare
@@ -35,12 +36,23 @@ def prepared(
     say: Callable[[str], None],
 ) -> tuple[Any, tuple[str, ...]]:
     """A module in which the patterns of a generated module can match, and what is to be warned of,
-    which is nothing here."""
+    which is nothing here. Raises QP340 and QP341."""
+    _require_main(module)
     found = prepare(module, params, say)
     if hasattr(generated, "prepare"):
         say("copying shared values")
         found = generated.prepare(found, **options)
     return found, ()
+
+
+def _require_main(module: Any) -> None:
+    """Raises QP341 where a module has no function `main`: MergeComposite looks at no other."""
+    names = [str(variable.name_hint) for variable in module.get_global_vars()]
+    if "main" in names and isinstance(module["main"], relay.Function):
+        return
+    has = ", ".join(f"`{name}`" for name in names) or "none"
+    message = f"patterns are matched in a function `main`; this module has {has}"
+    raise failure("QP341", message, hint="call the function of the model `main`")
 
 
 def merged(

@@ -195,3 +195,39 @@ def test_names_of_the_forms_for_relay_are_absent() -> None:
     assert params["conv"]["b"].tolist() == [0] and params["conv"]["scale"] is None
     assert params["conv"]["strides"] == (1, 1)
     assert len(params["sum"]["real"]) == 4
+
+
+def _absolute(name: str, branches: bool = False) -> Any:
+    """A function of that name with an `abs`, and with an `if` behind it."""
+    builder = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType((1, 4), "int8"))
+    chosen = relax.Var("chosen", relax.TensorType((), "bool"))
+    with builder.function(name, [x, chosen]):
+        y = builder.emit(relax.op.abs(x))
+        if branches:
+            y = builder.emit(relax.If(chosen, _only(relax.op.abs(y)), _only(relax.op.negative(y))))
+        builder.emit_func_output(y)
+    return builder.get()
+
+
+def _only(expr: Any) -> Any:
+    return relax.SeqExpr([], expr)
+
+
+@pytest.mark.parametrize(
+    ("name", "branches", "said"),
+    [
+        ("other", False, "regions are made in a function `main`; this module has `other`"),
+        ("main", True, "`main` has an `if`"),
+    ],
+)
+def test_regions_that_tvm_cannot_make_are_refused(name: str, branches: bool, said: str) -> None:
+    module = _absolute(name, branches)
+    text = 'compiler "npu"\npattern abs(x: int8) -> y: int8 { y = abs(x) }'
+    patterns = compile_source(Source("npu.qpat", text), "relax")
+    result = qpat.partition(module, patterns)
+    for make in (result.regions, lambda: qpat.offload(module, patterns)):
+        with pytest.raises(QpatError) as caught:
+            make()
+        [finding] = caught.value.diagnostics
+        assert finding.code == "QP341" and finding.message.startswith(said)

@@ -17,6 +17,7 @@ from qpat.compiler import compile_source
 from qpat.diagnostics import QpatError
 from qpat.relay.graph import rewrite
 from qpat.relay.partition import Partition, load, partition
+from qpat.relay.testing import run_tests
 from qpat.source import Source
 
 ROOT = Path(__file__).parents[2]
@@ -325,3 +326,24 @@ def test_names_of_the_forms_for_relax_are_absent() -> None:
     assert params["conv"]["exact"] is True and params["conv"]["limit"] == 2
     assert params["conv"]["b"].shape == params["conv"]["scale"].shape == (64,)
     assert params["sum"] == {"real": None, "is_swapped": False}
+
+
+ABS = "pattern abs(x: int8) -> y: int8 { y = abs(x) }"
+OTHER = '#[version = "0.0.5"]\ndef @other(%x: Tensor[(1, 4), int8]) { abs(%x) }'
+NO_MAIN = "patterns are matched in a function `main`; this module has `other`"
+
+
+def test_a_module_without_main_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.relay"
+    path.write_text(OTHER, encoding="utf-8")
+    for model in (path, relay.parse(OTHER)):
+        with pytest.raises(QpatError) as caught:
+            partition(model, compiled(ABS))
+        [finding] = caught.value.diagnostics
+        assert (finding.code, finding.message) == ("QP341", NO_MAIN)
+
+
+def test_a_test_without_main_says_so() -> None:
+    text = f'{ABS}\ntest "t" """\n{OTHER}""" {{\n  match abs\n}}'
+    [outcome] = run_tests(compiled(text))
+    assert [(each.code, each.message) for each in outcome.findings] == [("QP341", NO_MAIN)]
