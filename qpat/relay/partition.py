@@ -204,7 +204,7 @@ def options_of(generated: ModuleType, options: Mapping[str, Any]) -> Any:
             raise failure("QP336", f"the patterns have no option `{name}`", hint=hint)
     try:
         return generated.Options(**options)
-    except (generated.Refused, ValueError, TypeError) as error:
+    except (generated.Refused, ValueError, TypeError, RuntimeError) as error:  # TVM's are the last
         raise failure("QP336", f"an option does not fit: {meaning(error)}") from None
 
 

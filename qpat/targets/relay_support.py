@@ -380,6 +380,10 @@ class Target:
 
     def __init__(self, target: Any = None) -> None:
         chosen = target if target is not None else tvm.target.Target.current(allow_none=True)
+        if isinstance(chosen, str) and not chosen.strip():
+            raise Refused("the target is blank")  # TVM 0.16 crashes on it
+        if chosen is not None and not isinstance(chosen, (str, dict, tvm.target.Target)):
+            raise Refused(f"the target is neither a text nor a dict: {chosen!r}")
         self.target = tvm.target.Target(chosen) if isinstance(chosen, (str, dict)) else chosen
 
     def fact(self, name: str) -> Any:

@@ -86,6 +86,14 @@ def test_a_target_that_tvm_has_not_is_told_without_its_backtrace() -> None:
     assert "\n" not in found.message
 
 
+@pytest.mark.parametrize("target", ["", " ", "\t\n", 5, [], {}, {"kind": "llvm", "mcpu": 3}])
+def test_a_target_that_is_none_is_a_finding(target: Any) -> None:
+    with pytest.raises(QpatError) as caught:
+        partition(module_of(CLIP), compiled(LIMITED), options={"target": target})
+    [found] = caught.value.diagnostics
+    assert found.code == "QP336" and "\n" not in found.message
+
+
 # ---- externs ---------------------------------------------------------------------------------
 
 EXTERN = """
