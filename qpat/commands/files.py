@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import gc
 import io
-import os
 import sys
 
+from qpat.commands.outputs import require_apart
 from qpat.diagnostics import QpatError
 from qpat.terminal import FINDINGS, FINE, WRONG_USE, print_findings, progress
 
@@ -37,7 +37,6 @@ def explain(options: argparse.Namespace) -> int:
 
 def compile_(options: argparse.Namespace) -> int:
     from qpat.compiler import compile_file
-    from qpat.diagnostics import failure
     from qpat.files import write_atomically
 
     compiled = compile_file(options.file, options.target, options.unsaid)
@@ -45,18 +44,12 @@ def compile_(options: argparse.Namespace) -> int:
     if options.output is None:
         _write_module(compiled.text)
         return FINE
-    if _is_one_file(options.output, options.file):
-        message = "the output is the .qpat file itself"
-        raise failure("QP331", message, place=options.output, hint="give another name with -o")
+    require_apart(options, compiled)
     write_atomically(options.output, compiled.text)
     patterns = compiled.module.patterns
     rows = sum(len(pattern.rows) for pattern in patterns)
     print(f"{options.output}: {len(patterns)} patterns, {rows} rows")
     return FINE
-
-
-def _is_one_file(first: str, second: str) -> bool:
-    return os.path.exists(first) and os.path.exists(second) and os.path.samefile(first, second)
 
 
 def _write_module(text: str) -> None:
@@ -101,6 +94,7 @@ def verify(options: argparse.Namespace) -> int:
     from qpat.options import parse_options, require_pattern
 
     compiled = told_patterns(options.file, progress())
+    require_apart(options, compiled)
     print_findings(compiled.warnings, options.color)
     for name in options.pattern:
         require_pattern(compiled.module, name, options.file)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from qpat.commands.outputs import require_apart
 from qpat.terminal import FINE, print_findings, print_summary, progress, wants_colour
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def _prepared(
     from qpat.relay.environment import require_tvm
 
     compiled = told_patterns(options.patterns, say)
+    require_apart(options, compiled)
     print_findings(compiled.warnings, options.color)
     say("loading TVM")
     require_tvm()
@@ -166,6 +168,7 @@ def params(options: argparse.Namespace) -> int:
 
     from qpat.files import write_atomically
 
+    require_apart(options)
     say = progress()
     say("loading TVM")
     from qpat.relay.environment import require_tvm

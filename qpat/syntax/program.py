@@ -40,6 +40,14 @@ def load_program(source: Source, opener: Opener) -> tuple[Program | None, tuple[
     return loader.load(source, ()), tuple(loader.found)
 
 
+def files_of(program: Program) -> set[str]:
+    """The names of the files that a program imports, and of those that they import."""
+    found: set[str] = set()
+    for _, other in program.imports:
+        found |= {other.file.span.source.name} | files_of(other)
+    return found
+
+
 class _Loader:
     def __init__(self, opener: Opener) -> None:
         self.opener = opener
