@@ -36,7 +36,8 @@ def typed(value: Any, kind: str) -> Any:
         return float(plain_value)
     if kind == "str" and isinstance(value, str):
         return str(value)
-    if kind == "ints" and np.asarray(value).dtype.kind in "iu":
+    is_empty = isinstance(value, (tuple, list)) and not value  # of which NumPy makes floats
+    if kind == "ints" and (is_empty or np.asarray(value).dtype.kind in "iu"):
         return tuple(int(each) for each in np.ravel(value))
     if kind == "tuple" and isinstance(value, (tuple, list)):
         return tuple(value)

@@ -14,6 +14,7 @@ from tvm import relay
 
 from qpat.compiler import compile_source
 from qpat.diagnostics import QpatError
+from qpat.options import parse_options
 from qpat.relay.loading import load
 from qpat.relay.partition import partition
 from qpat.source import Source
@@ -92,6 +93,23 @@ def test_a_target_that_is_none_is_a_finding(target: Any) -> None:
         partition(module_of(CLIP), compiled(LIMITED), options={"target": target})
     [found] = caught.value.diagnostics
     assert found.code == "QP336" and "\n" not in found.message
+
+
+EMPTY = """
+option l: ints = []
+pattern p(x: int8) -> y: int8 {
+  y = clip(x)
+  param some = l
+  param empty: ints = x.shape[3:1]
+}"""
+
+
+@pytest.mark.parametrize(("words", "some"), [([], ()), (["l="], ()), (["l=4,5"], (4, 5))])
+def test_an_empty_list_is_a_list_of_whole_numbers(words: list[str], some: Any) -> None:
+    patterns = compiled(EMPTY)
+    chosen = parse_options(patterns.module, words)
+    (match,) = partition(module_of(CLIP), patterns, options=chosen).matches
+    assert match.params == {"some": some, "empty": ()}
 
 
 # ---- externs ---------------------------------------------------------------------------------
