@@ -64,10 +64,12 @@ pattern add(x: int8, x2: int8) -> y: int8 {
 """
 
 
-def said(relay_text: str, patterns: str = ADD, pattern: str | None = None) -> list[Any]:
+def said(
+    relay_text: str, patterns: str = ADD, pattern: str | None = None, at: str | None = None
+) -> list[Any]:
     module = relay.transform.InferType()(tvm.relay.parse(HEAD + relay_text))
     result = partition(module, compile_source(Source("npu.qpat", patterns)))
-    return [each for each in why(result, pattern)]
+    return [each for each in why(result, pattern, at)]
 
 
 def added(scale: str = "0.5f", low: int = -10, behind: str = "%1") -> str:
@@ -128,6 +130,17 @@ def test_one_pattern_by_name() -> None:
     assert found.miss.pattern.name == "add"
     with pytest.raises(QpatError, match="QP337"):
         said(added(), pattern="ad")
+
+
+@pytest.mark.parametrize("at", ["reverse", "%2"])
+def test_a_pattern_without_the_operator_that_is_asked_of(at: str) -> None:
+    text = added(behind="(%1, reverse(%0, axis=0))")
+    assert [each.operator for each in said(text, at=at)] == ["reverse"]
+    with pytest.raises(QpatError) as caught:
+        said(text, pattern="add", at=at)
+    [finding] = caught.value.diagnostics
+    assert finding.code == "QP351"
+    assert finding.message == "`add` has no operator `reverse`: nothing there comes near it"
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

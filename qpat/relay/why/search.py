@@ -38,10 +38,22 @@ def why(
     """
     if pattern is not None:
         require_pattern(partition.compiled.module, pattern)
-    found = tuple(_Search(partition, pattern, was or before(partition)).all(at))
+    search = _Search(partition, pattern, was or before(partition))
+    found = tuple(search.all(at))
     if at is not None and not found:
+        if pattern is not None:
+            _report_strangers(search, pattern, at)
         _report_nothing(partition, at)
     return found
+
+
+def _report_strangers(search: _Search, pattern: str, at: str) -> None:
+    """Says which operators of the host are at a place, where the pattern has none of them."""
+    operators = sorted({each.operator for each in search.asked(at)})
+    if operators:
+        names = ", ".join(f"`{name}`" for name in operators)
+        message = f"`{pattern}` has no operator {names}: nothing there comes near it"
+        raise failure("QP351", message, hint="ask without a pattern for why it stays on the host")
 
 
 def _report_nothing(partition: Partition, at: str) -> None:
@@ -72,6 +84,12 @@ class _Search:
                     self.by_operator.setdefault(node.operator, []).append((entry, index))
 
     def all(self, at: str | None) -> Iterator[Why]:
+        """Why each call that is asked for stays on the host."""
+        for asked in self.asked(at):
+            yield from self._why(asked, self.before.calls[asked.call])
+
+    def asked(self, at: str | None) -> Iterator[Why]:
+        """The calls on the host at a place, or all of them, without a reason as yet."""
         taken = {match.call for match in self.partition.matches}
         for variable in self.partition.module.get_global_vars():
             order = post_order(self.partition.module[variable].body)
@@ -82,7 +100,7 @@ class _Search:
                     continue
                 asked = Why(call, operator_name(call), names.of(call), None, "")
                 if at is None or at in (asked.operator, asked.name):
-                    yield from self._why(asked, self.before.calls[call])
+                    yield asked
 
     def _why(self, asked: Why, call: Any) -> Iterator[Why]:
         candidates = self.by_operator.get(asked.operator, [])
