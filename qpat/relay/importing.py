@@ -406,10 +406,12 @@ def _read_text(path: Path, data: bytes, progress: Progress) -> ImportedModel:
 
 
 def parse_relay(text: str, path: str) -> Any:
-    """The module of a Relay text; `path` is what it is called in findings. Raises QP311."""
+    """The module of a Relay text; `path` is what it is called in findings. Raises QP311, and QP302
+    where TVM has no Relay."""
+    parser = relay_parser()
     with listening() as heard:
         try:
-            return relay_parser().parse(text, path)
+            return parser.parse(text, path)
         except Exception as error:
             raise _text_failure(path, text, error, heard) from None
 
