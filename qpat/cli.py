@@ -186,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument(
         "--inputs", type=_positive, default=64, metavar="N", help="inputs for each graph (64)"
     )
-    verify.add_argument("--seed", type=int, default=0, metavar="S", help="another draw (0)")
+    verify.add_argument("--seed", type=_natural, default=0, metavar="S", help="another draw (0)")
     verify.add_argument(
         "--details", action="store_true", help="also say what was left out, and why a bound is"
     )
@@ -197,8 +197,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _positive(text: str) -> int:
     """A number of at least 1, for argparse."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a number of at least 1, not {text}")
+    return _at_least(1, text)
+
+
+def _natural(text: str) -> int:
+    """A number of at least 0, for argparse."""
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"must be a number of at least {least}, not {text}")
     return int(text)
 
 

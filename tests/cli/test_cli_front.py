@@ -85,6 +85,7 @@ def test_version_is_one_line_on_stdout(qpat: Qpat) -> None:
         ["compile", "a.qpat", "b.qpat"],
         ["compile", "a.qpat", "-o"],
         ["check", "--no-such-option", "a.qpat"],
+        ["verify", "a.qpat", "--seed", "-5"],
     ],
     ids=" ".join,
 )
