@@ -159,7 +159,10 @@ class _Writer:
             arguments.append(f"tensor_of(match, {text})" if formal.takes == "tensor" else text)
         called = f"{safe(extern.name, ())}({', '.join(arguments)})"
         if len(extern.results) == 1:
-            return typed(called, extern.results[0])
+            result = extern.results[0]
+            if result.kind is not Kind.ANY:
+                called = f"returned({called}, {string(result.dtype or result.kind.value)})"
+            return typed(called, result)
         kinds = [f"({string(t.dtype or t.kind.value)}, {t.shape})" for t in extern.results]
         return f"fields_of({called}, {', '.join(kinds)})"
 

@@ -21,6 +21,13 @@ def tensor_of(match: Match, value: Any) -> Any:
     return None if value is None else value.tensor(match.inputs)
 
 
+def returned(value: Any, kind: str) -> Any:
+    """What an extern gives, held to be something: a None is a `return` that was forgotten."""
+    if value is None and kind != "any":
+        raise Refused(f"None where {kind} is declared")
+    return value
+
+
 def typed(value: Any, kind: str) -> Any:
     """A value held to a declared type; `none` fits every type."""
     if value is None or kind == "any":
@@ -62,10 +69,10 @@ def array_of(value: Any, dtype: str, shape: tuple[int | None, ...] | None = None
 
 def fields_of(value: Any, *types: Tuple[str, Any]) -> Tuple[Any, ...]:
     """A tuple held to a declared type for each of its fields: a kind or dtype, and a shape."""
-    pairs = zip(unpacked(value, len(types)), types)
     return tuple(
-        typed(each, kind) if kind in KINDS else array_of(each, kind, shape)
-        for each, (kind, shape) in pairs
+        typed(given, kind) if kind in KINDS else array_of(given, kind, shape)
+        for each, (kind, shape) in zip(unpacked(value, len(types)), types)
+        for given in [returned(each, kind)]
     )
 
 

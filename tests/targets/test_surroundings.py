@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -170,6 +171,28 @@ def test_what_an_extern_gives_is_held_to_its_type(tmp_path: Path) -> None:
     result = partition(module_of(CLIP), extern(tmp_path, "externs_too_short", 100))
     assert result.matches == ()
     assert "(256,) is declared" in result.host[0].reason
+
+
+@pytest.mark.parametrize(
+    ("forgetful", "said"),
+    [
+        ("heavy", "None where bool is declared"),
+        ("table", "None where int8 is declared"),
+        ("two", "2 values are wanted, and this is None"),
+        ("two k, None", "None where float is declared"),
+    ],
+)
+def test_an_extern_that_gives_none_is_refused(tmp_path: Path, forgetful: str, said: str) -> None:
+    name, _, given = forgetful.partition(" ")
+    module = f"externs_that_forget_{name}_{len(given)}"
+    patterns = extern(tmp_path, module, 256)
+    path = tmp_path / f"{module}.py"
+    head, rest = re.split(rf"(?<=def {name}\()", path.read_text(encoding="utf-8"))
+    forgotten = rest.replace(":\n", f":\n    return {given}\n", 1)
+    lines = head + forgotten
+    path.write_text(lines.replace("arange(256)", "zeros(256)"), encoding="utf-8")
+    result = partition(module_of(CLIP), patterns)
+    assert result.matches == () and said in result.host[0].reason
 
 
 def test_an_exception_of_an_extern_refuses_with_its_text(tmp_path: Path) -> None:
