@@ -110,7 +110,7 @@ def partition(
     options, the model or the environment are at fault.
     """
     say = progress or (lambda text: None)
-    compiled = _compiled_here(patterns)
+    compiled = compiled_here(patterns)
     generated = load(compiled)
     chosen = options_of(generated, options or {})
     here = matching()
@@ -159,7 +159,7 @@ def matching() -> Any:
     return relay_matching
 
 
-def _compiled_here(patterns: str | Path | Compiled) -> Compiled:
+def compiled_here(patterns: str | Path | Compiled) -> Compiled:
     """Patterns compiled for the IR that is installed; what that cannot say is left out, as the file
     itself says of which IR it is. Raises QP338 where they were compiled for the other."""
     target = installed_ir()

@@ -197,13 +197,23 @@ def test_names_of_the_forms_for_relay_are_absent() -> None:
     assert len(params["sum"]["real"]) == 4
 
 
+ABS = 'compiler "npu"\npattern abs(x: int8) -> y: int8 { y = abs(x) }\n'
+
+
+def test_coverage_compiles_a_file_for_relax(tmp_path: Path) -> None:
+    (tmp_path / "npu.qpat").write_text(ABS, encoding="utf-8")
+    counted = qpat.coverage([_absolute("main")], tmp_path / "npu.qpat")
+    assert counted.models[0].work.offloaded_calls == 1
+
+
 def _absolute(name: str, branches: bool = False) -> Any:
     """A function of that name with an `abs`, and with an `if` behind it."""
     builder = relax.BlockBuilder()
     x = relax.Var("x", relax.TensorType((1, 4), "int8"))
     chosen = relax.Var("chosen", relax.TensorType((), "bool"))
     with builder.function(name, [x, chosen]):
-        y = builder.emit(relax.op.abs(x))
+        with builder.dataflow():
+            y = builder.emit_output(relax.op.abs(x))
         if branches:
             y = builder.emit(relax.If(chosen, _only(relax.op.abs(y)), _only(relax.op.negative(y))))
         builder.emit_func_output(y)
@@ -223,8 +233,7 @@ def _only(expr: Any) -> Any:
 )
 def test_regions_that_tvm_cannot_make_are_refused(name: str, branches: bool, said: str) -> None:
     module = _absolute(name, branches)
-    text = 'compiler "npu"\npattern abs(x: int8) -> y: int8 { y = abs(x) }'
-    patterns = compile_source(Source("npu.qpat", text), "relax")
+    patterns = compile_source(Source("npu.qpat", ABS), "relax")
     result = qpat.partition(module, patterns)
     for make in (result.regions, lambda: qpat.offload(module, patterns)):
         with pytest.raises(QpatError) as caught:

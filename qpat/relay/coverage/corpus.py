@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from qpat.compiler import Compiled, compile_file
+from qpat.compiler import Compiled
 from qpat.diagnostics import Diagnostic, QpatError
 from qpat.relay.coverage.counting import forms_of
 from qpat.relay.coverage.data import Coverage, ModelCoverage, Work
 from qpat.relay.coverage.graph import graph_of
 from qpat.relay.coverage.macs import macs, operator_calls
-from qpat.relay.partition import Partition, Progress, all_calls, partition
+from qpat.relay.partition import Partition, Progress, all_calls, compiled_here, partition
 from qpat.relay.why.before import before
 
 
@@ -29,7 +29,7 @@ def coverage(
     models that are.
     """
     say = progress or (lambda text: None)
-    compiled = patterns if isinstance(patterns, Compiled) else compile_file(patterns)
+    compiled = compiled_here(patterns)
     found: list[ModelCoverage] = []
     faults: list[Diagnostic] = []
     for number, model in enumerate(models, start=1):
