@@ -27,8 +27,15 @@ if TYPE_CHECKING:
 
 
 def is_module(model: Any) -> bool:
-    """Whether something is a module, and not the path of a model."""
-    return isinstance(model, tvm.IRModule)
+    """Whether something is a module or the view of one, and not the path of a model."""
+    return isinstance(model, tvm.IRModule | Module)
+
+
+def viewed(model: Any, params: Mapping[str, Any]) -> Module:
+    """The view of a module with `params` bound; a view as it is where there are none."""
+    if isinstance(model, Module) and not params:
+        return model
+    return shown(bound(model, params))
 
 
 def prepared(
@@ -52,7 +59,10 @@ def prepared(
 
 
 def bound(module: Any, params: Mapping[str, Any]) -> Any:
-    """A module with `params` bound in `main`. Raises QP340 where they do not fit."""
+    """A module, or that of a view, with `params` bound in `main`. Raises QP340 where they do not
+    fit."""
+    if isinstance(module, Module):
+        module = module.relax
     if not params:
         return module
     with listening() as heard:

@@ -105,8 +105,8 @@ def partition(
     """Partitions a model: a path (.tflite, .onnx, Relay text) or a Relay module with its `params`.
 
     `patterns` is the path of a .qpat file or what `qpat.compile_file` gave for the IR that is
-    installed; `options` are those the file declares, and `target`. A module may be of Relax where
-    that is installed. The caller's module is not changed. Raises QpatError where the patterns, the
+    installed; `options` are those the file declares, and `target`. A module may be of Relax, or the
+    view of one, where that is installed. The caller's module is not changed. Raises QpatError where the patterns, the
     options, the model or the environment are at fault.
     """
     say = progress or (lambda text: None)

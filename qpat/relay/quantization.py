@@ -115,17 +115,17 @@ def quantization(
 
     A module that is typed, with constants for its parameters, is analysed as it is; of any other a
     copy is prepared, which is the `module` of what is given back. The given one is never changed.
-    Of a Relax module `module` is a view (qpat.relax.view.Module); ask for its variables.
+    Of a Relax module `module` is a view (qpat.relax.view.Module); ask for its variables. A view is
+    taken, too.
     Raises QpatError where the model, the parameters or the environment are at fault.
     """
     if isinstance(model, str | Path):
         imported = import_model(model, progress)
         model, params = imported.module, {**imported.params, **(params or {})}
     if installed_ir() == "relax":
-        from qpat.relax.matching import bound
-        from qpat.relax.view import shown
+        from qpat.relax.matching import viewed
 
-        return analysed(shown(bound(model, params or {})))
+        return analysed(viewed(model, params or {}))
     if params or not is_prepared(model):
         model = prepare(model, params, progress)
     return analysed(model)

@@ -206,6 +206,19 @@ def test_coverage_compiles_a_file_for_relax(tmp_path: Path) -> None:
     assert counted.models[0].work.offloaded_calls == 1
 
 
+def test_a_view_is_taken_in_the_place_of_its_module() -> None:
+    first = qpat.partition(DATA / MODELS[0][0], "tflite")
+    known, again = (qpat.quantization(each) for each in (first.module, first.module.relax))
+    assert known.module is first.module
+    assert len(known.tensors()) == len(again.tensors()) > 0
+    assert known.to_json() == again.to_json()
+    wanted = Counter(each.composite for each in first.matches)
+    for view in (first.prepared, first.module):
+        for given in (view, view.relax):
+            found = qpat.partition(given, "tflite").matches
+            assert Counter(each.composite for each in found) == wanted
+
+
 def _absolute(name: str, branches: bool = False) -> Any:
     """A function of that name with an `abs`, and with an `if` behind it."""
     builder = relax.BlockBuilder()
