@@ -128,8 +128,12 @@ def compile_source(source: Source, target: str = "relay", unsaid: str = "warning
     is an error.
 
     `unsaid` is the level of findings about what the target cannot say: `error`, `warning` or
-    `ignore`.
+    `ignore`. Raises ValueError where there is no such target or level.
     """
+    if target not in TARGETS:
+        raise ValueError(f"the target is one of {', '.join(TARGETS)}, not {target!r}")
+    if unsaid not in LEVELS:
+        raise ValueError(f"the level `unsaid` is one of {', '.join(LEVELS)}, not {unsaid!r}")
     module, found = check_source(source, target)
     if module is None:
         raise QpatError(found)

@@ -48,6 +48,9 @@ def canonicalize(partition: Partition) -> Canonical:
     The result of each is within one unit of the last place of what it was, where its pattern is
     verified (docs/canonicalize.md says what is rounded where). The partition is not changed.
     """
+    if not isinstance(partition, Partition):
+        found = type(partition).__name__
+        raise TypeError(f"canonicalize() takes what partition() gives, nothing of type {found}")
     patterns = {pattern.name: pattern for pattern in partition.compiled.module.patterns}
     matches = {match.call: match for match in partition.matches}
     rewritten: list[Match] = []

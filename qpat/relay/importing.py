@@ -7,6 +7,7 @@ kind its name says, QP312 TVM's frontend cannot import it.
 from __future__ import annotations
 
 import json
+import os
 import re
 import struct
 from collections.abc import Callable, Iterable
@@ -44,6 +45,18 @@ class ImportedModel:
     module: Any = field(repr=False)
     params: dict[str, Any] = field(repr=False)
     source: str
+
+
+def is_path(model: Any) -> bool:
+    """Whether a model is given as a path. Raises TypeError where it is no module either."""
+    if isinstance(model, str | os.PathLike):
+        return True
+    require_tvm()
+    from qpat.relay.partition import matching
+
+    if not matching().is_module(model):
+        raise TypeError(f"a model is a path or an IRModule, not of type {type(model).__name__}")
+    return False
 
 
 def import_model(path: str | Path, progress: Progress | None = None) -> ImportedModel:

@@ -15,7 +15,7 @@ from qpat.compiler import Compiled, compile_file
 from qpat.diagnostics import Diagnostic, did_you_mean, failure, warning
 from qpat.relay.environment import installed_ir, meaning
 from qpat.relay.graph import post_order
-from qpat.relay.importing import import_model
+from qpat.relay.importing import import_model, is_path
 from qpat.relay.kinds import relay, tvm
 from qpat.relay.loading import load
 from qpat.relay.names import location, operator_name
@@ -106,19 +106,19 @@ def partition(
 
     `patterns` is the path of a .qpat file or what `qpat.compile_file` gave for the IR that is
     installed; `options` are those the file declares, and `target`. A module may be of Relax, or the
-    view of one, where that is installed. The caller's module is not changed. Raises QpatError where the patterns, the
-    options, the model or the environment are at fault.
+    view of one, where that is installed. The caller's module is not changed. Raises QpatError where
+    the patterns, the options, the model or the environment are at fault.
     """
     say = progress or (lambda text: None)
     compiled = compiled_here(patterns)
     generated = load(compiled)
     chosen = options_of(generated, options or {})
     here = matching()
-    if here.is_module(model):
-        module, bound = model, dict(params or {})
-    else:
+    if is_path(model):
         imported = import_model(model, progress)
         module, bound = imported.module, dict(imported.params)
+    else:
+        module, bound = model, dict(params or {})
     prepared, warnings = here.prepared(generated, module, bound, options or {}, say)
     merged = here.merged(generated, prepared, options or {}, say)
     say("reading quantization parameters")

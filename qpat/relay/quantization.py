@@ -11,12 +11,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from qpat.diagnostics import Diagnostic, warning
 from qpat.relay.environment import installed_ir
-from qpat.relay.importing import import_model
+from qpat.relay.importing import import_model, is_path
 from qpat.relay.names import Names, operator_name
 from qpat.relay.parameters import dtypes_of, is_integer, same
 from qpat.relay.prepare import is_prepared, prepare
@@ -119,7 +118,7 @@ def quantization(
     taken, too.
     Raises QpatError where the model, the parameters or the environment are at fault.
     """
-    if isinstance(model, str | Path):
+    if is_path(model):
         imported = import_model(model, progress)
         model, params = imported.module, {**imported.params, **(params or {})}
     if installed_ir() == "relax":

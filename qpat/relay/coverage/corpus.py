@@ -12,30 +12,32 @@ from qpat.relay.coverage.counting import forms_of
 from qpat.relay.coverage.data import Coverage, ModelCoverage, Work
 from qpat.relay.coverage.graph import graph_of
 from qpat.relay.coverage.macs import macs, operator_calls
+from qpat.relay.importing import is_path
 from qpat.relay.partition import Partition, Progress, all_calls, compiled_here, partition
 from qpat.relay.why.before import before
 
 
 def coverage(
-    models: Iterable[Any],
+    models: Any,
     patterns: str | Path | Compiled,
     progress: Progress | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Coverage:
     """What patterns take of each model and of all, and what refuses them how often.
 
-    `models` are what `qpat.partition` takes, paths or Relay modules; `patterns` and `options` are
-    as there. Raises QpatError where patterns or options are at fault, and with the findings of all
-    models that are.
+    `models` are what `qpat.partition` takes, paths or modules, or one of them; `patterns` and
+    `options` are as there. Raises QpatError where patterns or options are at fault, and with the
+    findings of all models that are.
     """
     say = progress or (lambda text: None)
     compiled = compiled_here(patterns)
+    several = models if isinstance(models, Iterable) and not isinstance(models, str) else [models]
     found: list[ModelCoverage] = []
     faults: list[Diagnostic] = []
-    for number, model in enumerate(models, start=1):
-        is_path = isinstance(model, str | Path)
-        name = str(model) if is_path else f"module {number}"
-        if is_path:
+    for number, model in enumerate(several, start=1):
+        is_file = is_path(model)
+        name = str(model) if is_file else f"module {number}"
+        if is_file:
             say(name)
         try:
             result = partition(model, compiled, progress=progress, options=options)
