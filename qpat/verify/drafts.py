@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from qpat.ops.table import operator
 from qpat.semantics import ir
 from qpat.verify.graphs import graphs
-from qpat.verify.parameters import ACCUMULATORS, Drawn, Parameters, dtypes_of, shape_of
+from qpat.verify.parameters import ACCUMULATORS, Case, Drawn, Parameters, dtypes_of, shape_of
 from qpat.verify.shapes import Shape, Unfit, random_shape, rule
 
 # Operators that give another dtype than they take.
@@ -44,15 +44,14 @@ def draw_graph(
     shapes: np.random.Generator,
     values: np.random.Generator,
     scales: Mapping[int, float],
-    is_one_space: bool = False,
+    case: Case | None = None,
 ) -> Graph:
     """A random graph of a row. `shapes` decides shapes, dtypes and attributes, `values` constants
-    and parameters; `scales` are about what the scales of some spaces are to be. `is_one_space`:
-    all tensors have the same scale and zero point, which some patterns ask for.
+    and parameters; `scales` are about what the scales of some spaces are to be.
 
     Raises Unfit, or what TVM raises where an operator does not take what was drawn.
     """
-    maker = _Maker(pattern, row, shapes, values, scales, is_one_space)
+    maker = _Maker(pattern, row, shapes, values, scales, case)
     root = graphs().typed(maker.make(row.root))
     maker.parameters.draw_what_is_open()
     if not maker.inputs:
@@ -80,7 +79,7 @@ class _Maker:
         shapes: np.random.Generator,
         values: np.random.Generator,
         wanted_scales: Mapping[int, float],
-        is_one_space: bool,
+        case: Case | None,
     ) -> None:
         self.row = row
         self.ports = {port.name: port for port in pattern.ports}
@@ -93,7 +92,7 @@ class _Maker:
         self.dtypes: dict[str, str] = {}
         self.sizes: dict[str, int] = {}
         self.parameters = Parameters(
-            pattern, row, values, wanted_scales, is_one_space, self.exprs, self.types
+            pattern, row, values, wanted_scales, case, self.exprs, self.types
         )
         self.names = {
             each: f"{name}_{number}"

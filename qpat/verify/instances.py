@@ -17,6 +17,7 @@ from qpat.relay.kinds import relay
 from qpat.semantics import ir
 from qpat.verify.drafts import Graph, draw_graph
 from qpat.verify.graphs import graphs
+from qpat.verify.parameters import Case
 from qpat.verify.shapes import Unfit
 
 # Draws for one instance that is wanted, before a row is given up.
@@ -121,7 +122,7 @@ class Maker:
     ) -> Instance | None:
         shapes, values = (np.random.default_rng(seed) for seed in seeds)
         try:
-            graph = draw_graph(self.pattern, row, shapes, values, scales, _is_one_space(seeds[1]))
+            graph = draw_graph(self.pattern, row, shapes, values, scales, _case(seeds[1][-1]))
             graphs().check_lowering(graph.root)
             record, variables = self._record(row, graph)
         except (Unfit, Unsaid) as unfit:
@@ -197,10 +198,12 @@ class Maker:
         return graphs().record(self.generated, call, inherited, self.options)
 
 
-def _is_one_space(values: Seed) -> bool:
-    """Whether a draw has one space for all tensors. Patterns that ask for that have no parameters
-    in the graph on Relay."""
-    return not graphs().IN_INTEGERS and values[-1] % 8 == 7
+def _case(attempt: int) -> Case | None:
+    """What a draw has for certain. Patterns that ask for one space have no parameters in the graph
+    on Relay, and on Relax accumulators are real numbers."""
+    if graphs().IN_INTEGERS:
+        return {0: Case.SHIFTED_SUMS, 1: Case.SHIFTED_WEIGHTS}.get(attempt // 2 % 3)
+    return Case.ONE_SPACE if attempt % 8 == 7 else None
 
 
 def _argument(expr: Any) -> Any:

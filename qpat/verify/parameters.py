@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Protocol
 
 import numpy as np
@@ -57,6 +58,15 @@ def shape_of(type_: Any) -> Shape:
     return tuple(int(each) for each in type_.shape)
 
 
+class Case(Enum):
+    """What a draw has for certain, beside what chance gives it. Patterns ask for the first; the
+    others are refused by most, and show what happens where that is forgotten."""
+
+    ONE_SPACE = "all tensors have the same scale and zero point"
+    SHIFTED_SUMS = "accumulators have zero points"
+    SHIFTED_WEIGHTS = "constants have zero points"
+
+
 def dtypes_of(type_: Any) -> list[str]:
     """The dtypes of a type: of a tuple those of all its tensors."""
     fields = getattr(type_, "fields", None)
@@ -73,14 +83,14 @@ class Parameters:
         row: ir.Row,
         random: np.random.Generator,
         wanted_scales: Mapping[int, float],
-        is_one_space: bool,
+        case: Case | None,
         exprs: Mapping[int, Any],
         types: Mapping[int, Any],
     ) -> None:
         self.row = row
         self.random = random
         self.wanted_scales = wanted_scales
-        self.is_one_space = is_one_space
+        self.case = case
         self.exprs = exprs
         self.types = types
         self.scales: dict[int, Any] = {}
@@ -126,7 +136,7 @@ class Parameters:
         return graphs().tuple_of([graphs().constant(each, dtype) for each in value])
 
     def _scale(self, space: int, site: ir.Site, call: Calling, count: int | None) -> Any:
-        if self.is_one_space and self.scales:
+        if self.case is Case.ONE_SPACE and self.scales:
             self.scales.setdefault(space, next(iter(self.scales.values())))
         if space not in self.scales:
             length = self._vector_length(site, call)
@@ -208,7 +218,7 @@ class Parameters:
         return shape[axis] if shape else None
 
     def _zero_point(self, space: int, site: ir.Site, call: Calling, count: int | None) -> Any:
-        if self.is_one_space and self.zero_points:
+        if self.case is Case.ONE_SPACE and self.zero_points:
             self.zero_points.setdefault(space, next(iter(self.zero_points.values())))
         if space not in self.zero_points:
             dtype = self._narrowest(space, site, call)
@@ -242,7 +252,10 @@ class Parameters:
         is_weight = any(isinstance(self.exprs.get(each), relay.Constant) for each in members)
         if is_accumulator:
             # Large enough to be seen in the output, whose unit is that of many sums.
-            return 0 if way < 6 else int(random.integers(-(2**18), 2**18))
+            is_shifted = self.case is Case.SHIFTED_SUMS or way == 7
+            return int(random.integers(-(2**18), 2**18)) if is_shifted else 0
+        if is_weight and self.case is Case.SHIFTED_WEIGHTS:
+            return chosen
         if way < 2:
             return (int(info.min), int(info.max))[way]
         few = (is_weight and info.min < 0) or info.bits == 16

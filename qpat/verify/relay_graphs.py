@@ -41,7 +41,27 @@ Inherited = Callable[[int, Any], Any]
 
 # ---- as expressions ------------------------------------------------------------------------------
 
-make_real = make_call
+
+def make_real(name: str, operands: Sequence[Any], attributes: Mapping[str, Any]) -> Any:
+    """A call of a meaning. Raises ValueError where a transposed convolution has other channels than
+    its weights: TVM does not look, and reads and writes beyond them."""
+    call = make_call(name, operands, attributes)
+    if name != "nn.conv2d_transpose":
+        return call
+    attrs, known = call.attrs, typed(call)
+    data, weights = (
+        dict(zip(letters, each.checked_type.shape, strict=True))
+        for letters, each in (
+            (str(attrs.data_layout), known.args[0]),
+            (str(attrs.kernel_layout), known.args[1]),
+        )
+    )
+    given, made = int(data["C"]), int(weights["O"]) * int(attrs.groups)
+    stated = made if attrs.channels is None else int(attrs.channels)
+    if (given, stated) != (int(weights["I"]), made):
+        said = f"from {given} to {stated} channels, and its weights are from {int(weights['I'])}"
+        raise ValueError(f"a transposed convolution is {said} to {made}")
+    return call
 
 
 def variables(root: Any) -> list[Any]:

@@ -218,7 +218,8 @@ def _conv2d_transpose(draft: Draft) -> None:
     kernel_layout = str(draft.pick("kernel_layout", "IOHW"))
     shape = draft.tensor("data", draft.wanted or _image(random, layout))
     channels = _of(layout, shape, "C")
-    groups = int(draft.pick("groups", 1, 1, next(n for n in (2, 3, 1) if channels % n == 0)))
+    many = next(n for n in (2, 3, 1) if channels % n == 0)
+    groups = int(draft.pick("groups", 1, many, many))
     sizes = {"I": channels, "O": int(random.integers(1, 5))}
     sizes |= {"H": int(random.integers(1, 4)), "W": int(random.integers(1, 4))}
     draft.pick("channels", sizes["O"] * groups)
