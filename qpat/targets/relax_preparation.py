@@ -52,7 +52,7 @@ def prepared(module: Any) -> tuple[Any, Calls]:
     """As prepare(); and what the module calls, but for its composites."""
     transform = relax.transform
     # ConvertToDataflow ends with CanonicalizeBindings.
-    start = [transform.Normalize(), transform.ConvertToDataflow()]
+    start = [transform.Normalize(), transform.ConvertToDataflow(min_size=1)]
     made = tvm.transform.Sequential([*start, transform.DeadCodeElimination()])(module)
     functions = dict(made.functions.items())
     found: list[Bindings] = []

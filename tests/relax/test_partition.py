@@ -237,6 +237,12 @@ def _only(expr: Any) -> Any:
     return relax.SeqExpr([], expr)
 
 
+def test_one_operator_by_itself_is_matched() -> None:
+    text = 'compiler "npu"\npattern abs(x: int8) -> y: int8 { y = abs(x) }'
+    result = qpat.partition(_absolute("main"), compile_source(Source("npu.qpat", text), "relax"))
+    assert [each.pattern for each in result.matches] == ["abs"] and not result.host
+
+
 @pytest.mark.parametrize(
     ("name", "branches", "said"),
     [
