@@ -84,15 +84,16 @@ def _moved(tensor: Any, values: Array, output: Any) -> Array | None:
 
 
 def _added(meaning: Any, tensors: Mapping[str, Any], values: Mapping[str, Array]) -> Array | None:
-    """Each side by itself, not cut; one in the space of the output as it is. op_common.h."""
+    """Each side by itself, not cut; one in the space of the output as it is. op_common.h. The sum
+    is one of int32, which wraps."""
     output = tensors[""]
     sides = [_moved(tensors[name], values[name], output) for name in meaning.operands]
     if sides[0] is None or sides[1] is None:
         return None
     zero_point = np.int64(output.zero_point)
-    if meaning.op == "add":
-        return np.asarray(sides[0] + sides[1] - zero_point)
-    return np.asarray(sides[0] - sides[1] + zero_point)
+    is_sum = meaning.op == "add"
+    total = sides[0] + sides[1] - zero_point if is_sum else sides[0] - sides[1] + zero_point
+    return np.asarray(total).astype(np.int32)
 
 
 def _product(meaning: Any, tensors: Mapping[str, Any], values: Mapping[str, Array]) -> Array | None:

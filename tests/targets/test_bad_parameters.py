@@ -143,7 +143,7 @@ def test_what_is_inherited_is_held_to_the_same(parameters: Any, reason: str) -> 
 @pytest.mark.parametrize(
     "fill, reason",
     [
-        ("let x.scale = -1.0", "its scale is -1.0, which is no positive number"),
+        ("let x.scale = 3 - rank(x)", "its scale is -1.0, which is no positive number"),
         ("let x.zero_point = 200", "its zero point is 200, which is no int8"),
         ("let x.scale = 1e-60", "its scale is 0.0, which is no positive number"),
     ],
