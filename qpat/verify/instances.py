@@ -21,7 +21,7 @@ from qpat.verify.parameters import Case
 from qpat.verify.shapes import Unfit
 
 # Draws for one instance that is wanted, before a row is given up.
-_PATIENCE = 64
+_PATIENCE = 192
 
 # What accumulates() of qpat/targets/relay_slots.py says.
 _OF_SUMS = "the accumulator of "
@@ -199,10 +199,11 @@ class Maker:
 
 
 def _case(attempt: int) -> Case | None:
-    """What a draw has for certain. Patterns that ask for one space have no parameters in the graph
-    on Relay, and on Relax accumulators are real numbers."""
+    """What a draw has for certain: the first ones of a row what is mostly refused. Patterns that
+    ask for one space have no parameters in the graph on Relay, and on Relax accumulators are real
+    numbers."""
     if graphs().IN_INTEGERS:
-        return {0: Case.SHIFTED_SUMS, 1: Case.SHIFTED_WEIGHTS}.get(attempt // 2 % 3)
+        return {0: Case.SHIFTED_SUMS, 1: Case.SHIFTED_WEIGHTS}.get(attempt // 2)
     return Case.ONE_SPACE if attempt % 8 == 7 else None
 
 

@@ -27,8 +27,8 @@ def dense() -> Compiled:
     return compile_source(Source("npu.qpat", DENSE))
 
 
-def verdict(compiled: Compiled) -> Verdict:
-    [[found]] = verify(compiled, samples=6, inputs=4)
+def verdict(compiled: Compiled, samples: int = 6) -> Verdict:
+    [[found]] = verify(compiled, samples=samples, inputs=4)
     return found
 
 
@@ -57,7 +57,7 @@ def test_a_wrong_axis_is_noticed() -> None:
     compiled = dense()
     mutant = "dense: wrong axis: w"
     [text] = [each.text for each in mutants(compiled.text, "dense") if str(each) == mutant]
-    assert verdict(replace(compiled, text=text)).status == "failed"
+    assert verdict(replace(compiled, text=text), samples=60).status == "failed"
 
 
 def test_a_composite_that_is_not_formed_is_a_finding(
