@@ -225,8 +225,8 @@ def test_command_lists_what_is_unverified_and_what_was_left_out(
     body = '  y = clip(x)\n  inherit x\n  where x.scale > 1000 else "fine"\n  meaning y = x\n'
     assert run(tmp_path, body, "--details") == 0
     out = capsys.readouterr().out
-    assert "p: unverified; 192 draws left out\n    no instance of clip: fine\n" in out
-    assert "    left out 192: fine\n" in out
+    assert "p: unverified; 576 draws left out\n    no instance of clip: fine\n" in out
+    assert "    left out 576: fine\n" in out
 
 
 def test_command_wants_a_pattern_that_is_there(
