@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qpat.diagnostics import failure
+from qpat.diagnostics import QpatError, failure
 
 if TYPE_CHECKING:
     from qpat.compiler import Compiled
@@ -30,9 +30,8 @@ def require_apart(options: argparse.Namespace, compiled: Compiled | None = None)
     outputs = [(option, getattr(options, name, None)) for name, option in _OPTIONS.items()]
     given = [(option, path) for option, path in outputs if path is not None]
     for number, (option, path) in enumerate(given):
-        hint = f"give another name with {option}"
         if any(_is_one_file(path, other) for _, other in given[:number]):
-            raise failure("QP331", "two outputs are this file", place=path, hint=hint)
+            raise _taken("two outputs are this file", option, path)
     existing = [(option, path) for option, path in given if os.path.isfile(path)]
     if not existing:
         return
@@ -40,8 +39,11 @@ def require_apart(options: argparse.Namespace, compiled: Compiled | None = None)
     for option, path in existing:
         for what, file in inputs:
             if _is_one_file(path, file):
-                hint = f"give another name with {option}"
-                raise failure("QP331", f"the output is {what}", place=path, hint=hint)
+                raise _taken(f"the output is {what}", option, path)
+
+
+def _taken(message: str, option: str, path: str) -> QpatError:
+    return failure("QP331", message, place=path, hint=f"give another name with {option}")
 
 
 def _inputs(options: argparse.Namespace, compiled: Compiled | None) -> Iterator[tuple[str, str]]:
@@ -52,13 +54,13 @@ def _inputs(options: argparse.Namespace, compiled: Compiled | None) -> Iterator[
     if patterns is None or compiled is None:
         return
     from qpat.compiler import open_source
-    from qpat.syntax.program import files_of, load_program
+    from qpat.syntax.program import load_program
 
     own = open_source(patterns)
     yield "the .qpat file itself", own.name
     program, _ = load_program(own, open_source)
-    for name in files_of(program) if program is not None else ():
-        yield "a .qpat file that is imported", name
+    imported = list(program.sources())[1:] if program is not None else []
+    yield from (("a .qpat file that is imported", source.name) for source in imported)
     for extern in compiled.module.externs:
         folder = Path(extern.span.source.name).parent
         module = folder.joinpath(*extern.module.split(".")).with_suffix(".py")

@@ -23,7 +23,7 @@ class Program:
     imports: tuple[tuple[tree.Import, Program], ...]
 
     def sources(self) -> Iterator[Source]:
-        """The file's source and those of all it imports, each once."""
+        """The file's source, and behind it those of all it imports, each once."""
         waiting, seen = [self], {id(self)}
         while waiting:
             program = waiting.pop()
@@ -38,14 +38,6 @@ def load_program(source: Source, opener: Opener) -> tuple[Program | None, tuple[
     and in what it imports. `opener` reads an imported file and raises QpatError where it cannot."""
     loader = _Loader(opener)
     return loader.load(source, ()), tuple(loader.found)
-
-
-def files_of(program: Program) -> set[str]:
-    """The names of the files that a program imports, and of those that they import."""
-    found: set[str] = set()
-    for _, other in program.imports:
-        found |= {other.file.span.source.name} | files_of(other)
-    return found
 
 
 class _Loader:
