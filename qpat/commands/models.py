@@ -66,7 +66,7 @@ def partition(options: argparse.Namespace) -> int:
         if getattr(options, ir) is not None:
             require_ir(ir, f"--{ir}")
     result = _partitioned(options, say)
-    from qpat.relay.partition import matching
+    from qpat.relay.environment import matching
     from qpat.relay.report import as_text
 
     text_of = matching().text

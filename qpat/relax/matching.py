@@ -19,7 +19,7 @@ from qpat.relax.pairing import paired
 from qpat.relax.view import If, Module, shown
 from qpat.relay.environment import listening, reason
 from qpat.relay.graph import post_order
-from qpat.relay.names import location
+from qpat.relay.names import location, no_main
 from qpat.relay.quantization import analysed
 
 if TYPE_CHECKING:
@@ -123,11 +123,9 @@ def regions(partition: Partition) -> Any:
 def _require_regions(module: Module) -> None:
     """Raises QP341 where TVM makes no regions: it does in `main` alone, and where that has no
     branches."""
-    names = [variable.name_hint for variable in module.get_global_vars()]
-    if "main" not in names:
-        has = ", ".join(f"`{name}`" for name in names) or "none"
-        message = f"regions are made in a function `main`; this module has {has}"
-        raise failure("QP341", message, hint="call the function of the model `main`")
+    variables = list(module.get_global_vars())
+    if "main" not in [variable.name_hint for variable in variables]:
+        raise no_main("regions are made", variables)
     if any(isinstance(each, If) for each in post_order(module["main"].body)):
         message = "`main` has an `if`, and TVM's MergeCompositeFunctions takes no branches"
         hint = "give the parts before and behind it as modules of their own"

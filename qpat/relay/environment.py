@@ -91,6 +91,17 @@ def installed_ir() -> str:
     return "relax" if has_relax and not has_relay else "relay"
 
 
+def matching() -> Any:
+    """The functions that match patterns on the IR that is installed."""
+    if installed_ir() == "relax":
+        from qpat.relax import matching as relax_matching
+
+        return relax_matching
+    from qpat.relay import matching as relay_matching
+
+    return relay_matching
+
+
 def require_ir(ir: str, option: str) -> None:
     """Raises QP304 where `option` is of the IR that is not the one installed."""
     found = installed_ir()

@@ -20,6 +20,7 @@ from qpat.relay.environment import (
     Heard,
     installed_ir,
     listening,
+    matching,
     meaning,
     reason,
     relay_parser,
@@ -52,8 +53,6 @@ def is_path(model: Any) -> bool:
     if isinstance(model, str | os.PathLike):
         return True
     require_tvm()
-    from qpat.relay.partition import matching
-
     if not matching().is_module(model):
         raise TypeError(f"a model is a path or an IRModule, not of type {type(model).__name__}")
     return False

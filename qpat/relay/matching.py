@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import tvm
 from tvm import relay
 
-from qpat.diagnostics import failure
 from qpat.relay.graph import post_order, shallow_copy
-from qpat.relay.names import location, operator_name
+from qpat.relay.names import location, no_main, operator_name
 from qpat.relay.prepare import prepare
 from qpat.relay.quantization import analysed
 from qpat.relay.single_pass.table import merge_composite
@@ -47,12 +46,10 @@ def prepared(
 
 def _require_main(module: Any) -> None:
     """Raises QP341 where a module has no function `main`: MergeComposite looks at no other."""
-    names = [str(variable.name_hint) for variable in module.get_global_vars()]
-    if "main" in names and isinstance(module["main"], relay.Function):
-        return
-    has = ", ".join(f"`{name}`" for name in names) or "none"
-    message = f"patterns are matched in a function `main`; this module has {has}"
-    raise failure("QP341", message, hint="call the function of the model `main`")
+    variables = list(module.get_global_vars())
+    names = [str(variable.name_hint) for variable in variables]
+    if "main" not in names or not isinstance(module["main"], relay.Function):
+        raise no_main("patterns are matched", variables)
 
 
 def merged(

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from qpat.diagnostics import QpatError, failure
 from qpat.relay.kinds import relay, tvm
+
+
+def no_main(message: str, names: Iterable[Any]) -> QpatError:
+    """QP341: what wants a function `main` has a module of others, whose variables these are."""
+    has = ", ".join(f"`{variable.name_hint}`" for variable in names) or "none"
+    hint = "call the function of the model `main`"
+    return failure("QP341", f"{message} in a function `main`; this module has {has}", hint=hint)
 
 
 def location(value: Any) -> str | None:

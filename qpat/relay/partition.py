@@ -13,7 +13,7 @@ from typing import Any
 
 from qpat.compiler import Compiled, compile_file
 from qpat.diagnostics import Diagnostic, did_you_mean, failure, warning
-from qpat.relay.environment import installed_ir, meaning
+from qpat.relay.environment import installed_ir, matching, meaning
 from qpat.relay.graph import post_order
 from qpat.relay.importing import import_model, is_path
 from qpat.relay.kinds import relay, tvm
@@ -146,17 +146,6 @@ def partition(
         compiled,
         warnings,
     )
-
-
-def matching() -> Any:
-    """The functions that match patterns on the IR that is installed."""
-    if installed_ir() == "relax":
-        from qpat.relax import matching as relax_matching
-
-        return relax_matching
-    from qpat.relay import matching as relay_matching
-
-    return relay_matching
 
 
 def compiled_here(patterns: str | Path | Compiled) -> Compiled:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from qpat.relay.environment import installed_ir
+from qpat.relay.environment import installed_ir, matching
 from qpat.relay.graph import post_order, rewrite
 from qpat.relay.kinds import relay
-from qpat.relay.partition import Partition, matching, users_of
+from qpat.relay.partition import Partition, users_of
 from qpat.relay.quantization import analysed
 from qpat.semantics import ir
 from qpat.targets.relay_reading import composite_name
