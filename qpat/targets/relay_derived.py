@@ -69,10 +69,10 @@ def array_of(value: Any, dtype: str, shape: tuple[int | None, ...] | None = None
 
 def fields_of(value: Any, *types: Tuple[str, Any]) -> Tuple[Any, ...]:
     """A tuple held to a declared type for each of its fields: a kind or dtype, and a shape."""
+    given = [returned(each, kind) for each, (kind, _) in zip(unpacked(value, len(types)), types)]
     return tuple(
-        typed(given, kind) if kind in KINDS else array_of(given, kind, shape)
-        for each, (kind, shape) in zip(unpacked(value, len(types)), types)
-        for given in [returned(each, kind)]
+        typed(each, kind) if kind in KINDS else array_of(each, kind, shape)
+        for each, (kind, shape) in zip(given, types)
     )
 
 

@@ -54,7 +54,7 @@ KEEPS_ERRORS = frozenset(
 )
 # float32 has 24 bits: a product of scales that was rounded to it, and the multiplier of it.
 RELATIVE = 2.0**-21
-_MOST = 2.0**31 - 1
+_MOST_INT32 = 2.0**31 - 1
 
 
 @dataclass(frozen=True)
@@ -102,19 +102,18 @@ def derive_bound(row: ir.Row, graph: Graph) -> Bound:
 
 def _loss(node: ir.Call, index: int, graph: Graph) -> float | None:
     """What a call rounds away, in units of its result. Raises NoBound where it may overflow."""
-    loss = ROUNDS.get(node.operator)
     if node.operator == "qnn.leaky_relu":
         # alpha * q + (1 - alpha) * zero_point, of a q that was rounded.
         return ROUNDS[node.operator] + abs(float(graph.exprs[index].attrs.alpha)) / 2
-    if node.operator == "qnn.mul" and _reach(node, index, graph) > _MOST:
+    if node.operator == "qnn.mul" and _reach(node, index, graph) > _MOST_INT32:
         raise NoBound("TVM multiplies in int32, which has no room for this product")
-    return loss
+    return ROUNDS.get(node.operator)
 
 
 def _reach(node: ir.Call, index: int, graph: Graph) -> float:
     """The largest product of the operands of a qnn.mul without their zero points."""
     arguments, reach = graph.exprs[index].args, 1.0
-    for operand, zero_point in zip(node.operands, (arguments[3], arguments[5]), strict=False):
+    for operand, zero_point in zip(node.operands[:2], (arguments[3], arguments[5]), strict=True):
         info = np.iinfo(dtypes_of(graph.types[operand])[0])
         known = float(zero_point.data.numpy())
         reach *= max(info.max - known, known - info.min)
