@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qpat.ops.roles import SCALAR, roles
 from qpat.ops.table import operator
@@ -59,11 +60,13 @@ def shape_of(type_: Any) -> Shape:
 
 
 class Case(Enum):
-    """What a draw has for certain, beside what chance gives it. Patterns ask for the first; the
+    """What a draw has for certain, beside what chance gives it. Patterns ask for the first two; the
     others are refused by most, and show what happens where that is forgotten."""
 
     ONE_SPACE = "all tensors have the same scale and zero point"
+    MANY_SCALES = "constants have a scale for each channel"
     SHIFTED_SUMS = "accumulators have zero points"
+    ONLY_SUMS = "accumulators have small zero points, and what is made of them has none"
     SHIFTED_WEIGHTS = "constants have zero points"
 
 
@@ -144,7 +147,10 @@ class Parameters:
             if not is_constant and self.random.integers(0, 2):
                 length = None  # a vector is for weights, mostly
             dtype = self._narrowest(space, site, call)
-            self.scales[space] = self._drawn_scale(space, dtype, count, length)
+            drawn = self._drawn_scale(space, dtype, count, length)
+            if is_constant and length is not None and self.case is Case.MANY_SCALES:
+                drawn = self._apart(np.ravel(drawn)[0], length)
+            self.scales[space] = drawn
         return self.scales[space]
 
     def _drawn_scale(self, space: int, dtype: str, count: int | None, length: int | None) -> Any:
@@ -159,8 +165,9 @@ class Parameters:
         if product is not None and random.integers(0, 4):
             return product
         two = [each for each in self.scales.values() if not isinstance(each, list)][-2:]
+        may_be = len(two) == 2 and count is None and (length or not any(map(np.ndim, two)))
         # As a bias has between dequantize and quantize, where nothing accumulates.
-        if len(two) == 2 and count is None and bool(random.integers(0, 4)) == self.is_wide(dtype):
+        if may_be and bool(random.integers(0, 4)) == self.is_wide(dtype):
             return np.asarray(two[0] * two[1], "float32")
         told = self._told([each for each in self.mentioned if 0 < each < 1], self.scales)
         if told is not None:
@@ -170,7 +177,11 @@ class Parameters:
         several = count if count is not None else length
         if several is None or (count is None and (several == 1 or random.integers(0, 2))):
             return drawn
-        return np.asarray(drawn * 2.0 ** random.uniform(-2, 2, several), "float32")
+        return self._apart(drawn, several)
+
+    def _apart(self, scale: np.float32, count: int) -> NDArray[np.float32]:
+        """As many scales around one: a quarter of it to four times as much."""
+        return np.asarray(scale * 2.0 ** self.random.uniform(-2, 2, count), "float32")
 
     def is_wide(self, dtype: str) -> bool:
         """Whether a dtype is that of a bias where there are no accumulators."""
@@ -205,17 +216,31 @@ class Parameters:
 
     def _vector_length(self, site: ir.Site, call: Calling) -> int | None:
         """How long a vector scale of an operand is; None where only a scalar will do."""
-        if site.axis == SCALAR or site.tensor == site.call or site.axis.attribute == "lhs_axis":
+        # RequantizeRel wants one scale for its result.
+        is_result = site.tensor == site.call
+        if site.axis == SCALAR or (is_result and call.node.operator == "qnn.requantize"):
             return None
-        if site.axis.attribute == "rhs_axis":
+        # quantize's result has the shape of what it takes.
+        tensor = call.node.operands[0] if is_result else site.tensor
+        shape = shape_of(self.types[tensor])
+        if site.axis.attribute in ("lhs_axis", "rhs_axis") and not self._takes_vectors(call):
             return None
-        shape = shape_of(self.types[site.tensor])
         if site.axis.layout is not None:
-            return int(call.attributes["channels"])
+            # No axis of a transposed convolution's weights has the channels of all its groups.
+            is_transposed = call.node.operator == "qnn.conv2d_transpose"
+            is_grouped = is_transposed and int(call.attributes.get("groups", 1)) > 1
+            return None if is_grouped else int(call.attributes["channels"])
         if site.axis.fixed is not None:
             return shape[site.axis.fixed]
         axis = int(call.attributes[str(site.axis.attribute)])
         return shape[axis] if shape else None
+
+    def _takes_vectors(self, call: Calling) -> bool:
+        """Whether TVM computes a call of two operands with vectors of scales. It does not where one
+        has fewer dimensions (op_common.h), and never for a product: it reads one number (mul.cc in
+        src/relay/qnn/op)."""
+        first, second = (shape_of(self.types[each]) for each in call.node.operands[:2])
+        return call.node.operator != "qnn.mul" and len(first) == len(second)
 
     def _zero_point(self, space: int, site: ir.Site, call: Calling, count: int | None) -> Any:
         if self.case is Case.ONE_SPACE and self.zero_points:
@@ -253,7 +278,11 @@ class Parameters:
         if is_accumulator:
             # Large enough to be seen in the output, whose unit is that of many sums.
             is_shifted = self.case is Case.SHIFTED_SUMS or way == 7
-            return int(random.integers(-(2**18), 2**18)) if is_shifted else 0
+            drawn = int(random.integers(-(2**18), 2**18)) if is_shifted else 0
+            # One that an output could have: it is read where the two change places.
+            return int(random.integers(1, 128)) if self.case is Case.ONLY_SUMS else drawn
+        if self.case is Case.ONLY_SUMS and any(map(self.is_accumulator, self.zero_points)):
+            return 0
         if is_weight and self.case is Case.SHIFTED_WEIGHTS:
             return chosen
         if way < 2:

@@ -104,6 +104,14 @@ def _binary(draft: Draft) -> None:
     draft.tensor("rhs", _second(draft, shape))
 
 
+def _binary_of_integers(draft: Draft) -> None:
+    """TVM computes with one axis of scales for both operands."""
+    _binary(draft)
+    rank = len(draft.tensor("lhs"))
+    axis = draft.pick("lhs_axis", -1, int(draft.random.integers(0, max(rank, 1))))
+    draft.pick("rhs_axis", axis)
+
+
 def _second(draft: Draft, shape: Shape) -> Shape:
     """The shape of a second operand: the same, or one that is broadcast to it."""
     way = int(draft.random.integers(0, 4)) if draft.is_leaf("rhs") else 0
@@ -471,13 +479,12 @@ def _split(draft: Draft) -> None:
     draft.pick("indices_or_sections", *sizes)
 
 
-_BINARY = (
-    *("qnn.add", "qnn.subtract", "qnn.mul", "subtract", "multiply", "divide"),
-    *("maximum", "minimum", "left_shift"),
-)
+_BINARY = ("subtract", "multiply", "divide", "maximum", "minimum", "left_shift")
+_BINARY_OF_INTEGERS = ("qnn.add", "qnn.subtract", "qnn.mul")
 
 _RULES: dict[str, Rule] = {
     **{name: _binary for name in _BINARY},
+    **{name: _binary_of_integers for name in _BINARY_OF_INTEGERS},
     "add": _sum_of_two,
     "power": _power,
     "right_shift": _right_shift,

@@ -35,7 +35,6 @@ class Mutant:
 
 # What no graph can show, by a part of the mutant's text.
 EQUIVALENT = {
-    "wrong axis": "its scale is one number in every graph that is taken",
     "swap the operands of a meaning": "they may change places",
     "slice_mode": "`end` is the default, and what is drawn",
     "axes": "none are drawn: all axes are cut",
@@ -179,14 +178,19 @@ def _wrong_axis(name: str) -> Change:
         found = [each[name] for function in functions if name in (each := _values(function))]
         changed = [value for value in found if len(value.args) > 2]
         for value in changed:
-            old = value.args[2]
-            body = old.body if isinstance(old, ast.Lambda) else None
-            is_first = isinstance(body, ast.Constant) and body.value == 0
-            new = "lambda: 1" if is_first else "lambda: 0"
+            new = "lambda: 1" if _is_first(value.args[2]) else "lambda: 0"
             value.args[2] = ast.parse(new, mode="eval").body
         return len(changed)
 
     return change
+
+
+def _is_first(axis: ast.expr) -> bool:
+    """Whether an axis is the first one: a bias has no other."""
+    body = axis.body if isinstance(axis, ast.Lambda) else axis
+    if isinstance(body, ast.Call):
+        return _name(body) == "bias_axis"
+    return isinstance(body, ast.Constant) and body.value == 0
 
 
 def _no_clips(functions: Functions) -> int:
