@@ -49,7 +49,7 @@ class WronglyRefused(Exception):
 @dataclass(frozen=True, eq=False)
 class Instance:
     """A graph of a row. `record` is what the generated module extracts of it; `arguments` are what
-    `Tensor.input` counts: names of variables, and values. `seeds` are those of shapes and values.
+    `Tensor.input` counts: names of variables, and values. `seed` is that of all that is drawn.
     """
 
     number: int
@@ -57,7 +57,7 @@ class Instance:
     graph: Graph
     record: Any
     arguments: tuple[str | NDArray[Any], ...]
-    seeds: tuple[Seed, Seed]
+    seed: Seed
     ports: tuple[str, ...]
 
     def tensor(self, port: str) -> Any:
@@ -99,9 +99,9 @@ class Maker:
             wanted = max(1, -(-samples // alike))
             refused = drawing.refused[row.number] = Counter()
             found = 0
-            for seeds in self._seeds(row, wanted):
+            for seed in self._seeds(row, wanted):
                 try:
-                    instance = self._instance(len(drawing.instances), row, seeds, {}, refused)
+                    instance = self._instance(len(drawing.instances), row, seed, {}, refused)
                 except WronglyRefused as wrong:
                     drawing.lost.append((row, str(wrong)))
                     break
@@ -115,26 +115,26 @@ class Maker:
     def redraw(self, instance: Instance, scales: Mapping[int, float]) -> Instance | str:
         """The same instance with other scales, or why there is none."""
         refused: Counter[str] = Counter()
-        found = self._instance(instance.number, instance.row, instance.seeds, scales, refused)
+        found = self._instance(instance.number, instance.row, instance.seed, scales, refused)
         return found if found is not None else next(iter(refused))
 
-    def _seeds(self, row: ir.Row, wanted: int) -> Iterator[tuple[Seed, Seed]]:
+    def _seeds(self, row: ir.Row, wanted: int) -> Iterator[Seed]:
         name = sum(self.pattern.name.encode())
         for attempt in range(wanted * _PATIENCE):
-            shapes = (self.seed, name, row.number, attempt)
-            yield shapes, (*shapes, attempt)
+            yield self.seed, name, row.number, attempt
 
     def _instance(
         self,
         number: int,
         row: ir.Row,
-        seeds: tuple[Seed, Seed],
+        seed: Seed,
         scales: Mapping[int, float],
         refused: Counter[str],
     ) -> Instance | None:
-        shapes, values = (np.random.default_rng(seed) for seed in seeds)
+        shapes = np.random.default_rng(seed)
+        values = np.random.default_rng((*seed, seed[-1]))  # a stream of its own
         try:
-            graph = draw_graph(self.pattern, row, shapes, values, scales, _case(row, seeds[1][-1]))
+            graph = draw_graph(self.pattern, row, shapes, values, scales, _case(row, seed[-1]))
             graphs().check_lowering(graph.root)
             record, variables = self._record(row, graph)
         except (Unfit, Unsaid) as unfit:
@@ -152,7 +152,7 @@ class Maker:
             return None
         names = tuple(str(each.name_hint) for each in variables)
         ports = tuple(port.name for port in self.pattern.ports)
-        return Instance(number, row, graph, record, names, seeds, ports)
+        return Instance(number, row, graph, record, names, seed, ports)
 
     def _record(self, row: ir.Row, graph: Graph) -> tuple[Any, Sequence[Any]]:
         """The record of a graph, and the variables that `Tensor.input` counts."""

@@ -81,7 +81,7 @@ def findings(verdict: Verdict) -> Iterator[Diagnostic]:
 def instance_text(failure: Failure) -> str:
     """A failing instance in full: the graph with its constants, the input, wanted and got."""
     instance = failure.instance
-    lines = [f"    seed {'.'.join(str(each) for each in instance.seeds[1])}"]
+    lines = [f"    seed {'.'.join(str(each) for each in instance.seed)}"]
     lines += [f"    {each}" for each in graphs().text(instance.graph.root).rstrip().splitlines()]
     for name, value in constants(instance.graph.root):
         lines.append(f"    {name} = {_shown(value)}")
@@ -154,7 +154,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
 
 def _failure_json(failure: Failure) -> dict[str, Any]:
     return {
-        "seed": list(failure.instance.seeds[1]),
+        "seed": list(failure.instance.seed),
         installed_ir(): graphs().text(failure.instance.graph.root),
         "constants": _arrays(dict(constants(failure.instance.graph.root))),
         "record": {

@@ -247,7 +247,7 @@ class _Verification:
 
     def _drawn(self, instance: Instance, number: int) -> dict[str, Array]:
         """Input `number` of an instance, by the name of each variable."""
-        random = np.random.default_rng((*instance.seeds[1], number, 7))
+        random = np.random.default_rng((*instance.seed, number, 7))
         return {
             name: draw_input(random, number, shape, dtype)
             for name, (shape, dtype) in instance.graph.inputs.items()
