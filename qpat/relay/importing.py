@@ -10,7 +10,7 @@ import json
 import os
 import re
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,17 @@ def is_path(model: Any) -> bool:
     if not matching().is_module(model):
         raise TypeError(f"a model is a path or an IRModule, not of type {type(model).__name__}")
     return False
+
+
+def model_of(
+    model: Any, params: Mapping[str, Any] | None, progress: Progress | None
+) -> tuple[Any, dict[str, Any]]:
+    """The module of a path or a module, and what is to be bound in it: `params`, and those of a
+    file that they do not replace. Raises what import_model() raises."""
+    if not is_path(model):
+        return model, dict(params or {})
+    imported = import_model(model, progress)
+    return imported.module, {**imported.params, **(params or {})}
 
 
 def import_model(path: str | Path, progress: Progress | None = None) -> ImportedModel:

@@ -15,7 +15,7 @@ from qpat.compiler import Compiled, compile_file
 from qpat.diagnostics import Diagnostic, did_you_mean, failure, warning
 from qpat.relay.environment import installed_ir, matching, meaning
 from qpat.relay.graph import post_order
-from qpat.relay.importing import import_model, is_path
+from qpat.relay.importing import model_of
 from qpat.relay.kinds import relay, tvm
 from qpat.relay.loading import load
 from qpat.relay.names import location, operator_name
@@ -102,7 +102,8 @@ def partition(
     progress: Progress | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Partition:
-    """Partitions a model: a path (.tflite, .onnx, Relay text) or a Relay module with its `params`.
+    """Partitions a model, a path (.tflite, .onnx, Relay text) or a Relay module, with `params` that
+    are bound in `main`.
 
     `patterns` is the path of a .qpat file or what `qpat.compile_file` gave for the IR that is
     installed; `options` are those the file declares, and `target`. A module may be of Relax, or the
@@ -114,11 +115,7 @@ def partition(
     generated = load(compiled)
     chosen = options_of(generated, options or {})
     here = matching()
-    if is_path(model):
-        imported = import_model(model, progress)
-        module, bound = imported.module, dict(imported.params)
-    else:
-        module, bound = model, dict(params or {})
+    module, bound = model_of(model, params, progress)
     prepared, warnings = here.prepared(generated, module, bound, options or {}, say)
     merged = here.merged(generated, prepared, options or {}, say)
     say("reading quantization parameters")

@@ -15,7 +15,7 @@ from typing import Any
 
 from qpat.diagnostics import Diagnostic, warning
 from qpat.relay.environment import installed_ir
-from qpat.relay.importing import import_model, is_path
+from qpat.relay.importing import model_of
 from qpat.relay.names import Names, operator_name
 from qpat.relay.parameters import dtypes_of, is_integer, same
 from qpat.relay.prepare import is_prepared, prepare
@@ -118,16 +118,14 @@ def quantization(
     taken, too.
     Raises QpatError where the model, the parameters or the environment are at fault.
     """
-    if is_path(model):
-        imported = import_model(model, progress)
-        model, params = imported.module, {**imported.params, **(params or {})}
+    module, bound = model_of(model, params, progress)
     if installed_ir() == "relax":
         from qpat.relax.matching import viewed
 
-        return analysed(viewed(model, params or {}))
-    if params or not is_prepared(model):
-        model = prepare(model, params, progress)
-    return analysed(model)
+        return analysed(viewed(module, bound))
+    if bound or not is_prepared(module):
+        module = prepare(module, bound, progress)
+    return analysed(module)
 
 
 def analysed(module: Any) -> Quantization:

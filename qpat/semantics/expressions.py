@@ -16,7 +16,7 @@ from qpat.semantics.excused import Excused
 from qpat.semantics.fixes import without_default
 from qpat.semantics.functions import FROM_PYTHON
 from qpat.semantics.ir import Kind
-from qpat.semantics.kinds import NOT_NUMBERS, A, literal_kind, nothing, operation_kind
+from qpat.semantics.kinds import NOT_NUMBERS, A, is_alone, literal_kind, nothing, operation_kind
 from qpat.semantics.names import Interface, Names
 from qpat.semantics.presence import absence, names_read, presence
 from qpat.source import Span
@@ -322,6 +322,7 @@ class Lowering:
             self._check_form(operands)
             self._check_scale(operands[0], operands[1])
             self._check_scale(operands[1], operands[0])
+            self._check_alike(operands[0], operands[1])
             return
         else:
             wrong, wanted = NOT_NUMBERS, "a number"
@@ -353,6 +354,19 @@ class Lowering:
         message = f"a scale is a float32, and none of them is exactly {other.span.text}"
         hint = f"write `f32({other.span.text})`, or `close(…, {other.span.text})`"
         self.broken(other.span, "QP157", message, hint)
+
+    def _check_alike(self, value: ir.Expression, other: ir.Expression) -> None:
+        """A string is equal to no number, list or array."""
+        words = [each for each in (value, other) if each.kind is Kind.TEXT]
+        if len(words) != 1 or not (is_alone(value) and is_alone(other)):
+            return
+        found = other if words[0] is value else value
+        if found.kind in (Kind.TEXT, Kind.NONE, Kind.ANY):
+            return
+        wrong, right = (other, value) if isinstance(other, ir.Number) else (value, other)
+        message = f"this is {A[wrong.kind]}, and never equal to {A[right.kind]}"
+        hint = f"`{right.span.text}` is {A[right.kind]}"
+        self.broken(wrong.span, "QP138", message, hint)
 
     def _default(self, node: tree.Operation, known: frozenset[str]) -> ir.Expression:
         """`a ?? b`: the maybe-absent names that `a` reads are present where it is evaluated."""
@@ -398,6 +412,7 @@ class Lowering:
             container = self.lower(node.container, known)
             for element in container.elements if isinstance(container, ir.Sequence) else ():
                 self._check_scale(value, element)
+                self._check_alike(value, element)
         return ir.Contained(value, container, node.negated, Kind.BOOL, node.span)
 
     def _check_container(self, node: tree.Expression) -> None:

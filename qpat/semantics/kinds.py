@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qpat.semantics import ir
 from qpat.semantics.ir import Kind
+from qpat.semantics.walk import walk
 from qpat.source import Span
 
 NOT_NUMBERS = frozenset([Kind.TEXT, Kind.BOOL, Kind.TUPLE, Kind.NONE])
@@ -28,6 +29,15 @@ def nothing(span: Span) -> ir.Expression:
 def literal_kind(value: object) -> Kind:
     kinds = {bool: Kind.BOOL, int: Kind.INT, float: Kind.FLOAT, str: Kind.TEXT}
     return kinds.get(type(value), Kind.NONE)
+
+
+def is_alone(expression: ir.Expression) -> bool:
+    """Whether its kind says all: lists have elements of other kinds, and what is read of many
+    tensors is a list of that kind."""
+    return not any(
+        isinstance(each, ir.Sequence) or (isinstance(each, ir.ReadMember) and each.many)
+        for each in walk(expression)
+    )
 
 
 def operation_kind(operator_name: str, operands: list[ir.Expression]) -> Kind:

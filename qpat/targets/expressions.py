@@ -8,6 +8,7 @@ from collections.abc import Callable, Container, Mapping
 from qpat.records import dataclass
 from qpat.semantics import ir
 from qpat.semantics.ir import Kind
+from qpat.semantics.walk import children
 from qpat.targets.layout import number, string
 from qpat.targets.names import safe
 
@@ -35,6 +36,8 @@ _GIVE_LISTS = frozenset(["rank", "size", "dim", "pads", "axes", "along", "limits
 # What is in the bits of what they were given, or in 32.
 _KEEP_BITS = frozenset(["f32", "flip", "lut", "reshape", "transpose", "zeros"])
 _SCALARS = frozenset([Kind.BOOL, Kind.INT, Kind.TEXT])
+# What has one truth value, be it inside `any` or `all`.
+_SINGLE = frozenset([Kind.BOOL, Kind.INT, Kind.FLOAT, Kind.TEXT, Kind.NONE])
 _TUPLES = frozenset(["qparams", "range"])  # members that are tuples of one tensor
 _WORDS = frozenset(["dtype", "layout"])
 _COMPARISONS = frozenset(["==", "!=", "<=", ">=", "<", ">"])
@@ -133,9 +136,7 @@ class _Writer:
             case ir.Contained():
                 return self._contained(node)
             case ir.Conditional():
-                then = self.at(node.then, _OR)
-                condition, otherwise = self.at(node.condition, _OR), self.text(node.otherwise)[0]
-                return f"{then} if {condition} else {otherwise}", _CONDITIONAL
+                return self._conditional(node)
             case ir.Subscript():
                 return self._subscript(node), _ATOM
             case ir.Sequence():
@@ -207,21 +208,53 @@ class _Writer:
         if node.operator == "minus":
             is_power = isinstance(first, ir.Operation) and first.operator == "**"
             return f"-{self._number(first, _ATOM if is_power else _SIGN)}", _SIGN
-        if node.operator == "not":
-            return f"not {self.at(first, _NOT)}", _NOT
         if node.operator == "??":
             return self._default(node)
+        if node.operator == "not" and self._is_of_each(first):
+            return f"np.logical_not({self.text(first)[0]})", _ATOM
+        if node.operator == "not":
+            return f"not {self.at(first, _NOT)}", _NOT
+        if node.operator == "=>" and self._is_of_each(first):
+            texts = [self.text(each)[0] for each in node.operands]
+            return f"np.logical_or(np.logical_not({texts[0]}), {texts[1]})", _ATOM
         if node.operator == "=>":
             return f"not {self.at(first, _COMPARE)} or {self._truth(node.operands[1], _OR)}", _OR
+        return self._joined(node)
+
+    def _joined(self, node: ir.Operation) -> tuple[str, int]:
+        """`and` and `or`. What has a truth value for each element comes last: the others may say
+        that there is nothing to look at."""
         precedence = _AND if node.operator == "and" else _OR
-        parts = [self._truth(operand, precedence + 1) for operand in node.operands]
-        return f" {node.operator} ".join(parts), precedence
+        of_each = [each for each in node.operands if self._is_of_each(each)]
+        single = [each for each in node.operands if each not in of_each]
+        parts = [self._truth(operand, precedence + 1) for operand in single]
+        if of_each:
+            whole, *others = (self.text(each)[0] for each in of_each)
+            for other in others:
+                whole = f"np.logical_{node.operator}({whole}, {other})"
+            parts.append(whole if others else self.at(of_each[0], precedence + 1))
+        return f" {node.operator} ".join(parts), _ATOM if len(parts) == 1 else precedence
 
     def _truth(self, node: ir.Expression, precedence: int) -> str:
         """An operand of `and` or `or`: Python would give what is no truth value on as it is."""
-        if node.kind is Kind.BOOL:
+        if node.kind is Kind.BOOL or self._is_of_each(node):
             return self.at(node, precedence)
         return f"bool({self.text(node)[0]})"
+
+    def _is_of_each(self, node: ir.Expression) -> bool:
+        """Whether a condition inside `any` or `all` has a truth value for each element."""
+        if not self.elementwise or (isinstance(node, ir.Function) and node.kind is Kind.BOOL):
+            return False
+        is_many = isinstance(node, ir.ReadMember) and node.many
+        below = (each for each in children(node) if each is not None)
+        return is_many or node.kind not in _SINGLE or any(map(self._is_of_each, below))
+
+    def _conditional(self, node: ir.Conditional) -> tuple[str, int]:
+        if self._is_of_each(node.condition):
+            texts = [self.text(each)[0] for each in (node.condition, node.then, node.otherwise)]
+            return f"np.where({', '.join(texts)})", _ATOM
+        then, condition = self.at(node.then, _OR), self.at(node.condition, _OR)
+        return f"{then} if {condition} else {self.text(node.otherwise)[0]}", _CONDITIONAL
 
     def _arithmetic(self, node: ir.Operation) -> tuple[str, int]:
         precedence = _ARITHMETIC[node.operator]
@@ -270,6 +303,11 @@ class _Writer:
         return f"{self.variables.calls.get(name) or self.variables.values[name]} is not None"
 
     def _contained(self, node: ir.Contained) -> tuple[str, int]:
+        if self._is_of_each(node.value):
+            is_range = isinstance(node.container, tuple)
+            operands = tuple(each for each in children(node) if each is not None)
+            text = f"{'within' if is_range else 'among'}({self.plain(operands)})"
+            return (f"np.logical_not({text})" if node.negated else text), _ATOM
         if isinstance(node.container, tuple):
             first, last = node.container
             if {node.value.kind, first.kind, last.kind} == {Kind.INT}:
@@ -277,11 +315,13 @@ class _Writer:
                 text, precedence = " <= ".join(parts), _COMPARE
             else:
                 value = self.text(node.value)[0]
-                text = f"between({value}, {self.text(first)[0]}, {self.text(last)[0]})"
-                precedence = _ATOM
+                ends = f"{self.text(first)[0]}, {self.text(last)[0]}"
+                if node.negated:
+                    return f"not np.any(within({value}, {ends}))", _NOT
+                text, precedence = f"between({value}, {ends})", _ATOM
         else:
-            text = f"contained({self.text(node.value)[0]}, {self.text(node.container)[0]})"
-            precedence = _ATOM
+            text = f"({self.text(node.value)[0]}, {self.text(node.container)[0]})"
+            return ("excluded" if node.negated else "contained") + text, _ATOM
         if not node.negated:
             return text, precedence
         return f"not {text if precedence > _NOT else f'({text})'}", _NOT

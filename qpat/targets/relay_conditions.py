@@ -53,6 +53,30 @@ def contained(value: Any, container: Iterable[Any]) -> bool:
     return any(matches(value, each) for each in elements_there)
 
 
+def excluded(value: Any, container: Iterable[Any]) -> bool:
+    """`value not in container`: of a list for many tensors, of each of them."""
+    found = among(value, container) if isinstance(value, list) else contained(value, container)
+    return not np.any(found)
+
+
+def within(value: Any, first: Any, last: Any) -> Any:
+    """`value in first..last` of each element, for `any` and `all`."""
+    if is_list_of_many(value):
+        return np.concatenate([np.ravel(within(each, first, last)) for each in value])
+    found = number(value)
+    return np.logical_and(found >= number(first), found <= number(last))
+
+
+def among(value: Any, container: Iterable[Any]) -> Any:
+    """`value in container` of each element, or of each of many tensors, for `any` and `all`."""
+    elements_there = list(container)
+    if isinstance(value, np.ndarray):
+        value = [each.item() for each in np.ravel(value)]
+    if nesting(value) <= max(map(nesting, elements_there), default=0):
+        return contained(value, elements_there)
+    return np.asarray([contained(each, elements_there) for each in value])
+
+
 def matches(value: Any, other: Any) -> bool:
     if isinstance(value, tuple) and isinstance(other, tuple):
         pairs = zip(value, other)

@@ -218,6 +218,8 @@ def elements(shape: Iterable[Any]) -> int:
 
 def number(value: Any) -> Any:
     """A value to calculate with: float64, int64 or a Python number, never a narrow type."""
+    if isinstance(value, list) and is_list_of_many(value):
+        raise Refused("what is calculated with is not alike for all tensors")
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise Refused(f"{value!r} is not a number")
@@ -238,10 +240,12 @@ def holds(left: Any, relation: str, right: Any) -> bool:
 
 
 def is_list_of_many(value: Any) -> bool:
-    """Whether a list has what is no number for each of many tensors: dtypes, shapes, axes."""
-    return isinstance(value, list) and any(
-        each is None or isinstance(each, (str, tuple)) for each in value
-    )
+    """Whether a list has what is no number for each of many tensors: dtypes, shapes, axes; or one
+    scale for some and a vector for others."""
+    if not isinstance(value, list):
+        return False
+    is_of_words = any(each is None or isinstance(each, (str, tuple)) for each in value)
+    return is_of_words or len({np.shape(each) for each in value}) > 1
 
 
 def pairs_of_many(left: Any, right: Any) -> Optional[List[Tuple[Any, Any]]]:

@@ -18,6 +18,7 @@ from qpat.diagnostics import QpatError
 from qpat.relay.graph import rewrite
 from qpat.relay.partition import Partition, load, partition
 from qpat.relay.testing import run_tests
+from qpat.relay.text import relay_text
 from qpat.source import Source
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +76,17 @@ def test_the_callers_module_is_left_alone() -> None:
     assert module["main"].same_as(function)
     assert tvm.ir.structural_hash(module) == before
     assert result.matches[0].tensors["x2"].value is not None
+
+
+def test_parameters_are_bound_in_what_a_path_is_read_from_too(tmp_path: Path) -> None:
+    path = tmp_path / "add.relay"
+    x, p = int8(), int8("p")
+    function = relay.Function([x, p], relay.qnn.op.add(x, p, *slots(*[(0.5, 1)] * 3)))
+    path.write_text(relay_text(tvm.IRModule.from_expr(function)), encoding="utf-8")
+    [free] = partition(path, compiled(ADD)).matches
+    assert free.tensors["x2"].value is None
+    [bound] = partition(path, compiled(ADD), {"p": np.full((1, 4), 7, "int8")}).matches
+    assert bound.tensors["x2"].value.tolist() == [[7, 7, 7, 7]]
 
 
 def test_parameters_move_into_the_record_by_name() -> None:

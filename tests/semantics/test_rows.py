@@ -213,6 +213,16 @@ def test_statements_outside_belong_to_every_form() -> None:
     ]
 
 
+def test_a_form_inside_of_a_form_is_an_alternative_with_its_label() -> None:
+    inner = "form b { m = nn.relu(x) }\nform c { m = abs(x) }"
+    found = rows(f"form a {{ {inner}\ny = clip(m) }}\nform d {{ y = exp(x)\n }}")
+    assert [(each.form, called(each)) for each in found] == [
+        ("a", ["nn.relu", "clip"]),
+        ("a", ["abs", "clip"]),
+        ("d", ["exp"]),
+    ]
+
+
 def test_pattern_without_forms_has_none() -> None:
     assert row("y = nn.relu(x)").form is None
 
