@@ -77,6 +77,11 @@ def _is_many(node: ir.Expression, members: Container[str]) -> bool:
     return isinstance(node, ir.ReadMember) and node.many and node.member in members
 
 
+def _is_python(node: ir.Operation) -> bool:
+    """Whether it calculates with Python's numbers, of which whole ones have no end."""
+    return all(each.kind in (Kind.INT, Kind.FLOAT) for each in node.operands)
+
+
 def _is_simple(node: ir.Expression) -> bool:
     """Whether no space stands around a `**` beside it: a name or a number, or minus one."""
     if isinstance(node, ir.Operation) and node.operator == "minus":
@@ -259,6 +264,8 @@ class _Writer:
     def _arithmetic(self, node: ir.Operation) -> tuple[str, int]:
         precedence = _ARITHMETIC[node.operator]
         left, right = node.operands
+        if node.operator == "**" and left.kind is not Kind.FLOAT and not _is_python(node):
+            return f"raised({self.plain(node.operands)})", _ATOM
         if node.operator == "**":
             text = f"{self._number(left, _ATOM)}**{self._number(right, _SIGN)}"
             simple = all(map(_is_simple, node.operands))

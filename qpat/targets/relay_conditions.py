@@ -109,6 +109,17 @@ def close(left: Any, right: Any, tolerance: float = 1e-5) -> bool:
     return bool(np.allclose(first, second, rtol=tolerance, atol=0.0))
 
 
+def raised(base: Any, exponent: Any) -> Any:
+    """`base ** exponent`: whole where both are and no exponent is negative, else a float."""
+    first, second = number(base), number(exponent)
+    found = np.power(np.asarray(first, np.float64), second)
+    if "f" in (np.asarray(first).dtype.kind, np.asarray(second).dtype.kind) or np.any(second < 0):
+        return found
+    if np.any(np.abs(found) >= 2.0**63):
+        raise Refused("a power is no whole number of 64 bits")
+    return np.power(first, second)
+
+
 def size(value: Value) -> int:
     if None in value.shape:
         raise Refused("its shape is not known")

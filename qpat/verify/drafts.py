@@ -28,7 +28,7 @@ class Graph:
     """A typed graph of a row. `inputs` are its variables by name with shape and dtype; `drawn` are
     the parameters by index of the row's space; `types` and `exprs` are those of the row's nodes, by
     index. `is_plain_sum`: every accumulator has the scale of the product of what it sums up, and no
-    zero point."""
+    zero point. `is_in_range`: every zero point is one of the dtypes of its tensors."""
 
     root: Any
     inputs: Mapping[str, tuple[Shape, str]]
@@ -36,6 +36,7 @@ class Graph:
     types: Mapping[int, Any]
     exprs: Mapping[int, Any]
     is_plain_sum: bool = True
+    is_in_range: bool = True
 
 
 def draw_graph(
@@ -60,7 +61,8 @@ def draw_graph(
         raise Unfit("a tensor without elements")
     found = maker.parameters
     types, exprs = dict(maker.types), dict(maker.exprs)
-    return Graph(root, dict(maker.inputs), found.drawn(), types, exprs, found.are_plain_sums())
+    said = found.are_plain_sums(), found.are_in_range()
+    return Graph(root, dict(maker.inputs), found.drawn(), types, exprs, *said)
 
 
 def _is_empty(root: Any) -> bool:

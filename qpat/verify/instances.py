@@ -35,8 +35,9 @@ _FIRST_CASES = (
 # What accumulates() of qpat/targets/relay_slots.py says.
 _OF_SUMS = "the accumulator of "
 
-# What misplaced() says there, of vectors whose lengths TVM has looked at.
+# What is said there of vectors that do not fit their tensor, and TVM has taken, and of zero points.
 _OF_AXES = re.compile(r"it has \d+ (scales|zero points) for axis|its axis is out of range")
+_OF_RANGES = re.compile(r"its zero point is -?\d+, which is no ")
 
 Seed = tuple[int, ...]
 Inherited = Callable[[Any], Any]
@@ -141,8 +142,7 @@ class Maker:
             refused[str(unfit)] += 1
             return None
         except self.generated.Refused as said:
-            is_of_sums = graph.is_plain_sum and str(said).startswith(_OF_SUMS)
-            if is_of_sums or _OF_AXES.search(str(said)):
+            if _is_wrong(graph, str(said)):
                 raise WronglyRefused(f"it refuses a graph that is one of its own: {said}") from None
             refused[str(said)] += 1
             return None
@@ -209,6 +209,13 @@ class Maker:
         if not isinstance(call, relay.Call) or not isinstance(call.op, relay.Function):
             raise ValueError(f"its check accepts a graph of which {graphs().PASS} forms nothing")
         return graphs().record(self.generated, call, inherited, self.options)
+
+
+def _is_wrong(graph: Graph, said: str) -> bool:
+    """Whether what a row says where it refuses a graph does not hold of the graph."""
+    is_of_sums = graph.is_plain_sum and said.startswith(_OF_SUMS)
+    is_of_ranges = graph.is_in_range and _OF_RANGES.search(said) is not None
+    return is_of_sums or is_of_ranges or _OF_AXES.search(said) is not None
 
 
 def _case(row: ir.Row, attempt: int) -> Case | None:

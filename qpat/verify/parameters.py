@@ -104,6 +104,7 @@ class Parameters:
             for site in (*space.scales, *space.zero_points)
         }
         self.mentioned = mentioned(pattern)
+        self.fills = any(isinstance(each, ir.Fill) for each in pattern.statements)
 
     def drawn(self) -> dict[int, Drawn]:
         """The parameters of those spaces that have both."""
@@ -118,6 +119,22 @@ class Parameters:
         point."""
         sums = (space for space in self.drawn() if self.is_accumulator(space))
         return all(self._is_plain_sum(space) for space in sums)
+
+    def are_in_range(self) -> bool:
+        """Whether every zero point is one of all dtypes that its space has; not all are known where
+        it is drawn. What a pattern fills in is not looked at."""
+        return not self.fills and all(
+            np.iinfo(dtype).min <= np.min(drawn.zero_point)
+            and np.max(drawn.zero_point) <= np.iinfo(dtype).max
+            for space, drawn in self.drawn().items()
+            for dtype in self._dtypes_in(space)
+        )
+
+    def _dtypes_in(self, space: int) -> list[str]:
+        """The integer dtypes of a space's tensors, as far as they are made."""
+        members = sorted(self.row.spaces[space].members)
+        types = [self.types[each] for each in members if each in self.types]
+        return [dtype for each in types for dtype in dtypes_of(each) if "int" in dtype]
 
     def slot(self, index: int, call: Calling) -> Any:
         """The constant that stands in a slot: the space's scale or zero point."""
@@ -268,14 +285,9 @@ class Parameters:
         way = int(random.integers(0, 8))
         info = np.iinfo(dtype if np.iinfo(dtype).bits <= 16 else "int8")
         chosen = int(random.integers(info.min, info.max, endpoint=True))
-        is_accumulator = self.is_accumulator(space)
-        whole = [each for each in self.mentioned if info.min <= each <= info.max]
-        told = self._told([each for each in whole if each == int(each)], self.zero_points)
-        if told is not None and not is_accumulator and info.min <= told <= info.max:
-            return int(told)
         members = self.row.spaces[space].members
         is_weight = any(isinstance(self.exprs.get(each), relay.Constant) for each in members)
-        if is_accumulator:
+        if self.is_accumulator(space):
             # Large enough to be seen in the output, whose unit is that of many sums.
             is_shifted = self.case is Case.SHIFTED_SUMS or way == 7
             drawn = int(random.integers(-(2**18), 2**18)) if is_shifted else 0
@@ -285,6 +297,10 @@ class Parameters:
             return 0
         if is_weight and self.case is Case.SHIFTED_WEIGHTS:
             return chosen
+        whole = [each for each in self.mentioned if info.min <= each <= info.max]
+        told = self._told([each for each in whole if each == int(each)], self.zero_points)
+        if told is not None and info.min <= told <= info.max:
+            return int(told)
         if way < 2:
             return (int(info.min), int(info.max))[way]
         few = (is_weight and info.min < 0) or info.bits == 16
@@ -302,9 +318,8 @@ class Parameters:
 
     def draw_what_is_open(self) -> None:
         """Scales and zero points that no constant of the graph says: those of the module around."""
-        for number, space in enumerate(self.row.spaces):
-            types = [self.types[each] for each in sorted(space.members) if each in self.types]
-            whole = [dtype for each in types for dtype in dtypes_of(each) if "int" in dtype]
+        for number in range(len(self.row.spaces)):
+            whole = self._dtypes_in(number)
             if not whole:
                 continue
             narrow = min(whole, key=lambda dtype: np.iinfo(dtype).bits)
