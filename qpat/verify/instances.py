@@ -24,13 +24,14 @@ from qpat.verify.shapes import Unfit
 # Draws for one instance that is wanted, before a row is given up.
 _PATIENCE = 192
 
-# What the first draws of a row have for certain where there are accumulators.
+# What the first draws of a row have for certain, and then the others in turn.
 _FIRST_CASES = (
     Case.SHIFTED_SUMS,
     Case.ONLY_SUMS,
     Case.SHIFTED_WEIGHTS,
     Case.SHIFTED_WEIGHTS,
 )
+_CASES = (Case.MANY_SCALES, Case.SHIFTED_INPUTS, None)
 
 # What accumulates() of qpat/targets/relay_slots.py says.
 _OF_SUMS = "the accumulator of "
@@ -225,7 +226,7 @@ def _case(row: ir.Row, attempt: int) -> Case | None:
     if graphs().IN_INTEGERS:
         if attempt < len(_FIRST_CASES):
             return _FIRST_CASES[attempt]
-        return Case.MANY_SCALES if (row.number + attempt) % 2 else None
+        return _CASES[(row.number + attempt) % len(_CASES)]
     return Case.ONE_SPACE if attempt % 8 == 7 else None
 
 

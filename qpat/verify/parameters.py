@@ -60,11 +60,12 @@ def shape_of(type_: Any) -> Shape:
 
 
 class Case(Enum):
-    """What a draw has for certain, beside what chance gives it. Patterns ask for the first two; the
+    """What a draw has for certain, beside what chance gives it. Patterns take the first ones; the
     others are refused by most, and show what happens where that is forgotten."""
 
     ONE_SPACE = "all tensors have the same scale and zero point"
     MANY_SCALES = "constants have a scale for each channel"
+    SHIFTED_INPUTS = "what goes in has zero points at an end of its range"
     SHIFTED_SUMS = "accumulators have zero points"
     ONLY_SUMS = "accumulators have small zero points, and what is made of them has none"
     SHIFTED_WEIGHTS = "constants have zero points"
@@ -297,6 +298,9 @@ class Parameters:
             return 0
         if is_weight and self.case is Case.SHIFTED_WEIGHTS:
             return chosen
+        is_input = any(isinstance(self.row.nodes[each], ir.Input) for each in members)
+        if is_input and not is_weight and self.case is Case.SHIFTED_INPUTS:
+            return int(info.max if way % 2 else info.min)
         whole = [each for each in self.mentioned if info.min <= each <= info.max]
         told = self._told([each for each in whole if each == int(each)], self.zero_points)
         if told is not None and info.min <= told <= info.max:

@@ -188,15 +188,9 @@ class _Verification:
         batch = Batch({n: each.expr for n, each in self.pilots.items()}, self.maker.heard)
         self.pilot = batch
         ranges = self._ranges([each for each in kept if each.number in adapted], meanings, batch)
-        return [each for one in kept if (each := self._adapted(one, ranges, batch)) is not None]
+        return [each for one in kept if (each := self._adapted(one, ranges)) is not None]
 
-    def _adapted(
-        self, instance: Instance, ranges: Mapping[int, float], batch: Batch
-    ) -> Instance | None:
-        if instance.number in batch.failed:
-            reason = f"TVM cannot compute the meaning: {batch.failed[instance.number]}"
-            self._leave_out(instance, reason)
-            return None
+    def _adapted(self, instance: Instance, ranges: Mapping[int, float]) -> Instance | None:
         space, reach = _output_space(instance.row), ranges.get(instance.number)
         dtype = np.dtype(instance.tensor(self.output).dtype)
         if space is None or not reach or dtype.kind == "f":
@@ -298,8 +292,7 @@ class _Verification:
         ready = [each for each in instances if each.number in meanings and each.number in bounds]
         oracle = Batch({each.number: each.graph.root for each in ready}, self.maker.heard)
         means = self._means({each.number: meanings[each.number] for each in ready})
-        failed = self._note_failed(ready, {"the graph": [oracle], "the meaning": means})
-        ready = [each for each in ready if each.number not in failed]
+        ready = [each for each in ready if self._is_built(each, oracle, means)]
         for number in range(self.inputs):
             drawn = {each.number: self._drawn(each, number) for each in ready}
             given = self._given(ready, meanings, drawn)
@@ -321,18 +314,18 @@ class _Verification:
         }
         return [self.pilot.without(fresh), Batch(fresh, self.maker.heard)]
 
-    def _note_failed(
-        self, instances: Sequence[Instance], batches: Mapping[str, Sequence[Batch]]
-    ) -> set[int]:
-        found: set[int] = set()
-        for each in instances:
-            for what, several in batches.items():
-                for batch in several:
-                    if each.number in batch.failed:
-                        reason = f"TVM cannot compute {what}: {batch.failed[each.number]}"
-                        self._leave_out(each, reason)
-                        found.add(each.number)
-        return found
+    def _is_built(self, instance: Instance, oracle: Batch, means: Sequence[Batch]) -> bool:
+        """Whether TVM can compute both. A graph that it can has a meaning that it can."""
+        number = instance.number
+        if number in oracle.failed:
+            self._leave_out(instance, f"TVM cannot compute the graph: {oracle.failed[number]}")
+            return False
+        for batch in means:
+            if number in batch.failed:
+                reason = f"TVM cannot compute what it means: {batch.failed[number]}"
+                self.of_form[instance.row.form].lost.append(reason)
+                return False
+        return True
 
     def _note(
         self, instance: Instance, inputs: Mapping[str, Array], got: Array, real: Array, bound: Bound
