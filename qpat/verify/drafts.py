@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from qpat.ops.table import operator
 from qpat.semantics import ir
 from qpat.verify.graphs import graphs
-from qpat.verify.parameters import ACCUMULATORS, Case, Drawn, Parameters, dtypes_of, shape_of
+from qpat.verify.parameters import (
+    ACCUMULATORS,
+    Case,
+    Drawn,
+    Parameters,
+    dtypes_of,
+    shape_of,
+    words,
+)
 from qpat.verify.shapes import Shape, Unfit, random_shape, rule
 
 # Operators that give another dtype than they take.
@@ -103,6 +111,7 @@ class _Maker:
             for number, each in enumerate(node.elements)
         }
         self.tail = set(_tail(row, row.root))
+        self.told_dtypes = words(pattern)
 
     # ---- nodes ----
     def make(self, index: int, wanted: Any = None, dtype: str | None = None, user: str = "") -> Any:
@@ -168,6 +177,8 @@ class _Maker:
             allowed = [hint]
         if user == "qnn.dequantize":
             allowed = [each for each in allowed if each not in graphs().NOT_DEQUANTIZED]
+        # Where a condition is about a dtype, that one is drawn more often.
+        allowed += [each for each in allowed if each in self.told_dtypes] * len(allowed)
         self.dtypes[name] = str(self.shapes.choice(allowed or ["int8"]))
         return self.dtypes[name]
 

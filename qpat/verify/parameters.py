@@ -54,6 +54,14 @@ def mentioned(pattern: ir.Pattern) -> tuple[float, ...]:
     return tuple(found)
 
 
+def words(pattern: ir.Pattern) -> frozenset[str]:
+    """The words that its conditions compare something with, such as dtypes."""
+    wheres = [each for each in pattern.statements if isinstance(each, ir.Where)]
+    nodes = (node for where in wheres for node in walk(where.condition))
+    found = (node.value for node in nodes if isinstance(node, ir.Number))
+    return frozenset(each for each in found if isinstance(each, str))
+
+
 def shape_of(type_: Any) -> Shape:
     """The shape of the type of a tensor."""
     return tuple(int(each) for each in type_.shape)

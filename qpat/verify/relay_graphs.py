@@ -44,10 +44,12 @@ Inherited = Callable[[int, Any], Any]
 
 def make_real(name: str, operands: Sequence[Any], attributes: Mapping[str, Any]) -> Any:
     """A call of a meaning. Raises ValueError where a transposed convolution has other channels than
-    its weights: TVM does not look, and reads and writes beyond them."""
+    its weights, or none are said: TVM does not look, and reads and writes beyond them."""
     call = make_call(name, operands, attributes)
     if name != "nn.conv2d_transpose":
         return call
+    if call.attrs.channels is None or call.attrs.kernel_size is None:
+        raise ValueError("a transposed convolution wants `channels` and `kernel_size`")
     attrs, known = call.attrs, typed(call)
     data, weights = (
         dict(zip(letters, each.checked_type.shape, strict=True))
@@ -57,7 +59,7 @@ def make_real(name: str, operands: Sequence[Any], attributes: Mapping[str, Any])
         )
     )
     given, made = int(data["C"]), int(weights["O"]) * int(attrs.groups)
-    stated = made if attrs.channels is None else int(attrs.channels)
+    stated = int(attrs.channels)
     if (given, stated) != (int(weights["I"]), made):
         said = f"from {given} to {stated} channels, and its weights are from {int(weights['I'])}"
         raise ValueError(f"a transposed convolution is {said} to {made}")
