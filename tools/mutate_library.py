@@ -15,11 +15,12 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import get_context
+from multiprocessing import Pipe, get_context
+from multiprocessing.connection import Connection
+from threading import local
 
 from qpat.compiler import Compiled, compile_file
 from qpat.relay.environment import installed_ir
@@ -52,27 +53,47 @@ def judged(file: str, mutant: Mutant, sizes: Sizes) -> str:
     return how
 
 
-def judged_apart(file: str, mutant: Mutant, sizes: Sizes) -> str:
-    """The same in a process of its own, which TVM may end."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
-        try:
-            return alone.submit(judged, file, mutant, sizes).result()
-        except BrokenProcessPool:
-            return "crashed"
+def serve(pipe: Connection, file: str, sizes: Sizes) -> None:
+    """What another process does: says of each mutant it is sent what becomes of it."""
+    while True:
+        pipe.send(judged(file, pipe.recv(), sizes))
 
 
-def outcomes(
-    file: str, some: list[Mutant], sizes: Sizes, jobs: int
-) -> Iterator[tuple[Mutant, str]]:
-    """Each mutant and what becomes of it, so many at a time."""
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as processes:
-        futures = [processes.submit(judged, file, mutant, sizes) for mutant in some]
-        for mutant, future in zip(some, futures, strict=True):
+class Worker:
+    """A process that verifies mutants. Where it has died it is made anew, and has another try."""
+
+    def __init__(self, file: str, sizes: Sizes) -> None:
+        self.arguments = file, sizes
+        self.pipe = self._started()
+
+    def judge(self, mutant: Mutant) -> str:
+        for _ in range(2):
             try:
-                how = future.result()
-            except BrokenProcessPool:
-                how = judged_apart(file, mutant, sizes)
-            yield mutant, how
+                self.pipe.send(mutant)
+                return str(self.pipe.recv())
+            except (EOFError, ConnectionError):
+                self.pipe = self._started()
+        return "crashed"
+
+    def _started(self) -> Connection:
+        ours, its = Pipe()
+        make = get_context("spawn").Process
+        make(target=serve, args=(its, *self.arguments), daemon=True).start()
+        its.close()
+        return ours
+
+
+def outcomes(file: str, some: list[Mutant], sizes: Sizes, jobs: int) -> Iterator[str]:
+    """What becomes of each mutant, in their order; so many are verified at a time."""
+    mine = local()
+
+    def judge(mutant: Mutant) -> str:
+        if not hasattr(mine, "worker"):
+            mine.worker = Worker(file, sizes)
+        return str(mine.worker.judge(mutant))
+
+    with ThreadPoolExecutor(jobs) as threads:
+        yield from threads.map(judge, some)
 
 
 def main() -> None:
@@ -86,14 +107,13 @@ def main() -> None:
     sizes = Sizes(options.samples, options.inputs)
     compiled = compiled_once(options.file)
     counts: Counter[str] = Counter()
-    for pattern in compiled.module.patterns:
-        if options.pattern and pattern.name not in options.pattern:
-            continue
-        some = list(mutants(compiled.text, pattern.name))
-        for mutant, how in outcomes(options.file, some, sizes, options.jobs):
-            counts[how] += 1
-            if how in ("survived", "equivalent", "crashed"):
-                print(f"{how}: {mutant}", flush=True)
+    names = options.pattern or [each.name for each in compiled.module.patterns]
+    some = [mutant for name in names for mutant in mutants(compiled.text, name)]
+    found = outcomes(options.file, some, sizes, options.jobs)
+    for mutant, how in zip(some, found, strict=True):
+        counts[how] += 1
+        if how in ("survived", "equivalent", "crashed"):
+            print(f"{how}: {mutant}", flush=True)
     left = sum(counts.values()) - counts["equivalent"]
     print(f"{left - counts['survived']} of {left} that change a number noticed: {dict(counts)}")
 
