@@ -33,8 +33,12 @@ class Mutant:
         return f"{self.pattern}: {self.kind}: {self.what}"
 
 
+# Their result has one scale: RequantizeRel takes no other.
+_REQUANTIZED = ("conv2d", "conv2d_transpose", "dense", "mean", "requantize", "relu")
+_REQUANTIZED += ("reduce_max", "reduce_min", "reduce_sum")
 # What no graph can show, by a part of the mutant's text.
 EQUIVALENT = {
+    **{f"{name}: wrong axis: y": "a requantize has one scale" for name in _REQUANTIZED},
     "swap the operands of a meaning": "they may change places",
     "slice_mode": "`end` is the default, and what is drawn",
     "axes": "none are drawn: all axes are cut",
