@@ -72,7 +72,7 @@ class Case(Enum):
     others are refused by most, and show what happens where that is forgotten."""
 
     ONE_SPACE = "all tensors have the same scale and zero point"
-    MANY_SCALES = "constants have a scale for each channel"
+    MANY_SCALES = "tensors have a scale for each channel where they can"
     SHIFTED_INPUTS = "what goes in has zero points at an end of its range"
     SHIFTED_SUMS = "accumulators have zero points"
     ONLY_SUMS = "accumulators have small zero points, and what is made of them has none"
@@ -170,11 +170,12 @@ class Parameters:
         if space not in self.scales:
             length = self._vector_length(site, call)
             is_constant = isinstance(self.exprs.get(site.tensor), relay.Constant)
-            if not is_constant and self.random.integers(0, 2):
+            are_many = self.case is Case.MANY_SCALES and not self.is_accumulator(space)
+            if not is_constant and not are_many and self.random.integers(0, 2):
                 length = None  # a vector is for weights, mostly
             dtype = self._narrowest(space, site, call)
             drawn = self._drawn_scale(space, dtype, count, length)
-            if is_constant and length is not None and self.case is Case.MANY_SCALES:
+            if are_many and length is not None:
                 drawn = self._apart(np.ravel(drawn)[0], length)
             self.scales[space] = drawn
         return self.scales[space]

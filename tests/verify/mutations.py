@@ -40,6 +40,8 @@ _REQUANTIZED += ("reduce_max", "reduce_min", "reduce_sum")
 EQUIVALENT = {
     **{f"{name}: wrong axis: y": "a requantize has one scale" for name in _REQUANTIZED},
     "swap the operands of a meaning": "they may change places",
+    "mul: wrong axis": "TVM reads one scale of a qnn.mul, and no vectors are drawn",
+    "space_to_depth: forget an attribute: mode": "there is one",
     "slice_mode": "`end` is the default, and what is drawn",
     "axes": "none are drawn: all axes are cut",
     "dilation": "pools of more than one are refused by the lowering",
