@@ -38,6 +38,20 @@ def test_faults_in_what_is_generated_are_noticed(
     assert list(how.values()).count("failed") >= len(how) / 2
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "conv2d: wrong axis: w",
+        "conv2d_transpose: swap: zero_point of y_space and acc_space",
+        "reduce_max: forget an attribute: axis",
+    ],
+)
+def test_faults_that_once_survived_are_noticed(name: str) -> None:
+    found = mutants(library().text, name.partition(":")[0])
+    [mutant] = [each for each in found if str(each) == name]
+    assert noticed(library(), mutant, 8, 4) == "failed"
+
+
 def test_a_mutant_is_another_module_and_the_original_is_none() -> None:
     texts = [each.text for each in mutants(library().text, "mean")]
     assert len(texts) == len(set(texts))
