@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from qpat.semantics import ir
 from qpat.semantics.ir import Kind
@@ -13,7 +13,7 @@ from qpat.targets.dialects import Dialect
 from qpat.targets.expressions import Variables, python, typed
 from qpat.targets.layout import INDENT, WIDTH, assigned, bracketed, comment, docstring, string
 from qpat.targets.names import safe
-from qpat.targets.reads import Reads, is_own_form, reads_slots
+from qpat.targets.reads import Reads, counts, is_own_form, reads_slots
 from qpat.targets.relay_ports import PortChecks, dimensions
 from qpat.targets.relay_rows import RowFunctions, row_functions
 
@@ -184,46 +184,47 @@ class PatternWriter:
         """Only a record has one: a check does without. What nobody knows is no reason to refuse."""
         margin = INDENT * depth
         start = f"{margin}if match.recording:"
+        rows = [row for row in self.pattern.rows if counts(statement, row)]
         if not reads_slots(statement):
-            return [start, *self._steps(statement.value, depth + 1)]
+            return [start, *self._steps(statement.value, rows, depth + 1)]
         return [
             start,
             f"{margin}{INDENT}try:",
-            *self._steps(statement.value, depth + 2),
+            *self._steps(statement.value, rows, depth + 2),
             f"{margin}{INDENT}except Refused:",
             f"{margin}{INDENT * 2}meaning = None",
         ]
 
-    def _steps(self, node: ir.Real, depth: int) -> list[str]:
+    def _steps(self, node: ir.Real, rows: Sequence[ir.Row], depth: int) -> list[str]:
         """A meaning from the inside out: what may be absent at its end is a step of its own."""
         if not isinstance(node, ir.RealCall) or not node.needs:
-            return assigned("meaning", self._real(node), depth)
+            return assigned("meaning", self._real(node, rows), depth)
         tests = [f"{self._held(name)} is not None" for name in node.needs]
         return [
-            *self._steps(node.operands[0], depth),
+            *self._steps(node.operands[0], rows, depth),
             f"{INDENT * depth}if {' and '.join(tests)}:",
-            *assigned("meaning", self._called(node, "meaning"), depth + 1),
+            *assigned("meaning", self._called(node, "meaning", rows), depth + 1),
         ]
 
-    def _real(self, node: ir.Real) -> str:
+    def _real(self, node: ir.Real, rows: Sequence[ir.Row]) -> str:
         if isinstance(node, ir.RealInput):
             return string(node.name)
         if isinstance(node, ir.RealNumber):
             return python(node.value, self.variables)
-        first = self._real(node.operands[0])
-        made = self._called(node, first)
+        first = self._real(node.operands[0], rows)
+        made = self._called(node, first, rows)
         if not node.needs:
             return made
         tests = [f"{self._held(name)} is not None" for name in node.needs]
         return f"{made} if {' and '.join(tests)} else {first}"
 
-    def _called(self, node: ir.RealCall, first: str) -> str:
+    def _called(self, node: ir.RealCall, first: str, rows: Sequence[ir.Row]) -> str:
         """A call whose first operand is given."""
-        operands = [first, *(self._real(operand) for operand in node.operands[1:])]
+        operands = [first, *(self._real(operand, rows) for operand in node.operands[1:])]
         written = [f"{name}={self._attribute(value)}" for name, value in node.attributes]
         attributes = written
         if node.like is not None:
-            taken = [string(each) for each in self._taken_over(node)]
+            taken = [string(each) for each in self._taken_over(node, rows)]
             call = self.variables.calls[node.like]
             attributes = [f"**like({', '.join([call, *taken, *written])})"]
         return f"real({', '.join([string(node.operator), *operands, *attributes])})"
@@ -237,12 +238,12 @@ class PatternWriter:
     def _held(self, name: str) -> str:
         return self.variables.calls.get(name) or self.variables.values[name]
 
-    def _taken_over(self, node: ir.RealCall) -> list[str]:
-        """The attributes that every call of this name has and that are not written."""
+    def _taken_over(self, node: ir.RealCall, rows: Sequence[ir.Row]) -> list[str]:
+        """The attributes that every call of this name in some rows has and that are not written."""
         written = {name for name, _ in node.attributes}
         operators = {
             call.operator
-            for row in self.pattern.rows
+            for row in rows
             if isinstance(call := row.nodes[row.calls.get(node.like or "", row.root)], ir.Call)
             and node.like in row.calls
         }

@@ -122,6 +122,21 @@ def test_what_only_moves_integers_is_exact() -> None:
     assert found.worst < 1e-6
 
 
+def test_calls_of_one_name_in_two_forms_have_each_their_attributes() -> None:
+    """`like=` takes over those of the form's own call, not those that the two have in common."""
+    body = """
+      form leaky { m = nn.leaky_relu(qnn.dequantize(x, ..))  meaning y = nn.leaky_relu(x, like=m) }
+      form sum   { m = sum(qnn.dequantize(x, ..))            meaning y = sum(x, like=m) }
+      y = qnn.quantize(m, ..)
+    """
+    compiled = compile_source(Source("npu.qpat", text(body)))
+    [found] = verify(compiled, samples=8, inputs=8)
+    assert [(each.form, each.status) for each in found] == [
+        ("leaky", "verified"),
+        ("sum", "verified"),
+    ]
+
+
 def test_no_bound_is_made_up_for_what_works_on_rounded_values() -> None:
     body = (
         "  a = qnn.requantize(x, ..)\n  acc = qnn.dense(a, const w, ..)\n"
