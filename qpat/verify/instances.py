@@ -32,6 +32,8 @@ _FIRST_CASES = (
     Case.SHIFTED_WEIGHTS,
 )
 _CASES = (Case.MANY_SCALES, Case.SHIFTED_INPUTS, None)
+# Where accumulators are real numbers; patterns that ask for one space have its parameters there.
+_REAL_CASES = (None, Case.MANY_SCALES, None, None, Case.MANY_SCALES, None, None, Case.ONE_SPACE)
 
 # What accumulates() of qpat/targets/relay_slots.py says.
 _OF_SUMS = "the accumulator of "
@@ -220,14 +222,12 @@ def _is_wrong(graph: Graph, said: str) -> bool:
 
 
 def _case(row: ir.Row, attempt: int) -> Case | None:
-    """What a draw has for certain: the first ones of a row what is mostly refused. Patterns that
-    ask for one space have no parameters in the graph on Relay, and on Relax accumulators are real
-    numbers."""
-    if graphs().IN_INTEGERS:
-        if attempt < len(_FIRST_CASES):
-            return _FIRST_CASES[attempt]
-        return _CASES[(row.number + attempt) % len(_CASES)]
-    return Case.ONE_SPACE if attempt % 8 == 7 else None
+    """What a draw has for certain: the first ones of a row what is mostly refused."""
+    if not graphs().IN_INTEGERS:
+        return _REAL_CASES[attempt % len(_REAL_CASES)]
+    if attempt < len(_FIRST_CASES):
+        return _FIRST_CASES[attempt]
+    return _CASES[(row.number + attempt) % len(_CASES)]
 
 
 def _argument(expr: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -44,22 +44,22 @@ class Drawn:
 
 def mentioned(pattern: ir.Pattern) -> tuple[float, ...]:
     """The numbers that stand in a pattern's conditions, those written as a fraction too."""
-    found: dict[float, None] = {}
-    for statement in pattern.statements:
-        if isinstance(statement, ir.Where):
-            for node in walk(statement.condition):
-                value = _FOLDING.value(node)
-                if isinstance(value, int | float) and not isinstance(value, bool):
-                    found.setdefault(float(value))
-    return tuple(found)
+    values = map(_FOLDING.value, _conditions(pattern))
+    found = (v for v in values if isinstance(v, int | float) and not isinstance(v, bool))
+    return tuple(dict.fromkeys(map(float, found)))
 
 
 def words(pattern: ir.Pattern) -> frozenset[str]:
     """The words that its conditions compare something with, such as dtypes."""
-    wheres = [each for each in pattern.statements if isinstance(each, ir.Where)]
-    nodes = (node for where in wheres for node in walk(where.condition))
-    found = (node.value for node in nodes if isinstance(node, ir.Number))
+    found = (node.value for node in _conditions(pattern) if isinstance(node, ir.Number))
     return frozenset(each for each in found if isinstance(each, str))
+
+
+def _conditions(pattern: ir.Pattern) -> Iterator[ir.Expression]:
+    """The expressions of a pattern's conditions, all that is below them too."""
+    for statement in pattern.statements:
+        if isinstance(statement, ir.Where):
+            yield from walk(statement.condition)
 
 
 def shape_of(type_: Any) -> Shape:
@@ -170,10 +170,11 @@ class Parameters:
         if space not in self.scales:
             length = self._vector_length(site, call)
             is_constant = isinstance(self.exprs.get(site.tensor), relay.Constant)
-            are_many = self.case is Case.MANY_SCALES and not self.is_accumulator(space)
+            dtype = self._narrowest(space, site, call)
+            is_sum = self.is_accumulator(space) or self.is_wide(dtype)
+            are_many = self.case is Case.MANY_SCALES and not is_sum
             if not is_constant and not are_many and self.random.integers(0, 2):
                 length = None  # a vector is for weights, mostly
-            dtype = self._narrowest(space, site, call)
             drawn = self._drawn_scale(space, dtype, count, length)
             if are_many and length is not None:
                 drawn = self._apart(np.ravel(drawn)[0], length)
@@ -192,9 +193,9 @@ class Parameters:
         if product is not None and random.integers(0, 4):
             return product
         two = [each for each in self.scales.values() if not isinstance(each, list)][-2:]
-        may_be = len(two) == 2 and count is None and (length or not any(map(np.ndim, two)))
+        is_fit = len(two) == 2 and count is None and (length or not any(map(np.ndim, two)))
         # As a bias has between dequantize and quantize, where nothing accumulates.
-        if may_be and bool(random.integers(0, 4)) == self.is_wide(dtype):
+        if is_fit and bool(random.integers(0, 4)) == self.is_wide(dtype):
             return np.asarray(two[0] * two[1], "float32")
         told = self._told([each for each in self.mentioned if 0 < each < 1], self.scales)
         if told is not None:

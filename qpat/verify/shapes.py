@@ -203,8 +203,9 @@ def _conv2d(draft: Draft) -> None:
     draft.pick("kernel_size", (sizes["H"], sizes["W"]))
     _window(draft)
     draft.tensor(draft.tensors[1], kernel)
-    pair = draft.dtype("data"), draft.dtype(draft.tensors[1])
-    if layout == "NCHW" and len({*pair}) > 1 and pair != ("uint8", "int8"):
+    data, weights = draft.dtype("data"), draft.dtype(draft.tensors[1])
+    is_mixed = data != weights and (data, weights) != ("uint8", "int8")
+    if layout == "NCHW" and is_mixed:
         raise Unfit("TVM convolves no such dtypes in NCHW")
     draft.pick("out_dtype", *_wide(draft.dtype("data")))
 

@@ -22,7 +22,7 @@ from qpat.source import Source
 from qpat.verify.graphs import graphs
 from qpat.verify.verification import Verdict, verify
 from tests.long_run import LONG
-from tests.verify.mutations import EQUIVALENT, mutants, noticed
+from tests.verify.mutations import changes_nothing, mutants, noticed
 
 ONNX = Path(__file__).resolve().parents[2] / "patterns" / "onnx.qpat"
 NO_MEANING = {"split", "concatenate_2", "concatenate_3"}
@@ -82,9 +82,9 @@ def test_a_bound_is_half_a_unit_and_what_float32_adds() -> None:
 def test_half_a_unit_alone_would_be_too_little() -> None:
     """An output of 16 bits shows what float32 rounds away."""
     body = REAL.format(f"rsqrt({X})") + "  meaning y = rsqrt(x)\n"
-    found = verdict(body, "x: int16", "y: int16", samples=12, inputs=64)
+    found = verdict(body, "x: int16", "y: int16", samples=24, inputs=64)
     assert found.status == "verified"
-    assert 0.5 + 1e-4 < found.worst <= found.bound < 0.52
+    assert 0.5 + 5e-4 < found.worst <= found.bound < 0.52
     assert found.parts[0] == "qnn.quantize 0.5"
 
 
@@ -178,8 +178,7 @@ def test_faults_in_what_is_generated_are_noticed(pattern: str) -> None:
     how = {str(each): noticed(library(), each, 8 if LONG else 3, 8) for each in found}
     survived = [each for each, status in how.items() if status == "survived"]
     # `exclude` can have one value on Relax.
-    equivalent = [*EQUIVALENT, "attribute: exclude"]
-    assert not [each for each in survived if not any(known in each for known in equivalent)]
+    assert not [each for each in survived if not changes_nothing(each, "attribute: exclude")]
     assert list(how.values()).count("failed") >= len(how) / 2
 
 

@@ -34,10 +34,10 @@ class Mutant:
 
 
 # Their result has one scale: RequantizeRel takes no other.
-_REQUANTIZED = ("conv2d", "conv2d_transpose", "dense", "mean", "requantize", "relu")
-_REQUANTIZED += ("reduce_max", "reduce_min", "reduce_sum")
-# What no graph can show, by a part of the mutant's text.
-EQUIVALENT = {
+_REQUANTIZED = ("conv2d", "depthwise_conv2d", "conv2d_transpose", "dense", "mean", "requantize")
+_REQUANTIZED += ("relu", "reduce_max", "reduce_min", "reduce_sum")
+# What no graph can show, by words of the mutant's text.
+_EQUIVALENT = {
     **{f"{name}: wrong axis: y": "a requantize has one scale" for name in _REQUANTIZED},
     "swap the operands of a meaning": "they may change places",
     "mul: wrong axis": "TVM reads one scale of a qnn.mul, and no vectors are drawn",
@@ -56,6 +56,11 @@ EQUIVALENT = {
     "extrapolation_value": "nothing is drawn outside of the image",
     "allowzero": "no dimension is 0",
 }
+
+
+def changes_nothing(mutant: str, *others: str) -> bool:
+    """Whether no graph can show a mutant, by its text; `others` are known for one IR alone."""
+    return any(re.search(rf"\b{known}", mutant) for known in (*_EQUIVALENT, *others))
 
 
 def noticed(compiled: Compiled, mutant: Mutant, samples: int, inputs: int) -> str:
