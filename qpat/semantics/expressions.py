@@ -361,7 +361,7 @@ class Lowering:
         if len(words) != 1 or not (is_alone(value) and is_alone(other)):
             return
         found = other if words[0] is value else value
-        if found.kind in (Kind.TEXT, Kind.NONE, Kind.ANY):
+        if found.kind in (Kind.NONE, Kind.ANY):
             return
         wrong, right = (other, value) if isinstance(other, ir.Number) else (value, other)
         message = f"this is {A[wrong.kind]}, and never equal to {A[right.kind]}"

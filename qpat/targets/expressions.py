@@ -231,7 +231,7 @@ class _Writer:
         that there is nothing to look at."""
         precedence = _AND if node.operator == "and" else _OR
         of_each = [each for each in node.operands if self._is_of_each(each)]
-        single = [each for each in node.operands if each not in of_each]
+        single = [each for each in node.operands if not self._is_of_each(each)]
         parts = [self._truth(operand, precedence + 1) for operand in single]
         if of_each:
             whole, *others = (self.text(each)[0] for each in of_each)

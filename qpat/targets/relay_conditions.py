@@ -112,8 +112,8 @@ def close(left: Any, right: Any, tolerance: float = 1e-5) -> bool:
 def raised(base: Any, exponent: Any) -> Any:
     """`base ** exponent`: whole where both are and no exponent is negative, else a float."""
     first, second = number(base), number(exponent)
-    found = np.power(np.asarray(first, np.float64), second)
-    if "f" in (np.asarray(first).dtype.kind, np.asarray(second).dtype.kind) or np.any(second < 0):
+    found = np.power(first.astype(np.float64), second)
+    if "f" in (first.dtype.kind, second.dtype.kind) or np.any(second < 0):
         return found
     if np.any(np.abs(found) >= 2.0**63):
         raise Refused("a power is no whole number of 64 bits")

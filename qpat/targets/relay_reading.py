@@ -218,7 +218,7 @@ def elements(shape: Iterable[Any]) -> int:
 
 def number(value: Any) -> Any:
     """A value to calculate with: float64, int64 or a Python number, never a narrow type."""
-    if isinstance(value, list) and len({np.shape(each) for each in value}) > 1:
+    if isinstance(value, list) and is_uneven(value):
         raise Refused("what is calculated with is not alike for all tensors")
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
@@ -245,7 +245,12 @@ def is_list_of_many(value: Any) -> bool:
     if not isinstance(value, list):
         return False
     is_of_words = any(each is None or isinstance(each, (str, tuple)) for each in value)
-    return is_of_words or len({np.shape(each) for each in value}) > 1
+    return is_of_words or is_uneven(value)
+
+
+def is_uneven(values: List[Any]) -> bool:
+    """Whether a list for many tensors is no array: it has a number for one, a vector for others."""
+    return len({np.shape(each) for each in values}) > 1
 
 
 def pairs_of_many(left: Any, right: Any) -> Optional[List[Tuple[Any, Any]]]:
