@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from qpat.relay.environment import (
     require_tvm,
     unfit_package,
 )
+from qpat.relay.tflite_file import is_damage, whole_model
 
 Progress = Callable[[str], None]
 
@@ -237,10 +237,8 @@ def _read_tflite(path: Path, data: bytes, progress: Progress) -> ImportedModel:
     if data[4:8] != b"TFL3":
         raise _no_model(path, "this is no TFLite model: bytes 4 to 8 are not TFL3")
     tflite = require_package("tflite", "reading a TFLite model")
-    # A flatbuffer is read where it is used; what is damaged shows up anywhere, as anything.
     try:
-        model = _tflite_root(tflite, data)
-        _check_tflite(model, len(data))
+        model = whole_model(tflite, data)
     except Exception:
         raise _damaged(path) from None
     progress(f"importing {path.name}")
@@ -248,7 +246,7 @@ def _read_tflite(path: Path, data: bytes, progress: Progress) -> ImportedModel:
         try:
             module, params = _frontends().from_tflite(model)
         except Exception as error:
-            if _is_damage(error):
+            if is_damage(error):
                 raise _damaged(path) from None
             raise _TFLITE.failure(path, error, heard) from None
     _pass_on(heard, progress)
@@ -257,72 +255,6 @@ def _read_tflite(path: Path, data: bytes, progress: Progress) -> ImportedModel:
 
 def _damaged(path: Path) -> QpatError:
     return _no_model(path, "this TFLite model is damaged or cut off")
-
-
-def _is_damage(error: Exception) -> bool:
-    """Whether an error is how reading beyond a flatbuffer's end, or nonsense in it, shows."""
-    if isinstance(error, struct.error | UnicodeDecodeError | IndexError):
-        return True
-    nonsense = r"buffer is smaller than|buffer size must be|bad number .* for type"
-    return re.match(nonsense, str(error)) is not None
-
-
-def _tflite_root(tflite: Any, data: bytes) -> Any:
-    # `tflite.Model` is the class, and in old releases the module that has it.
-    model = getattr(tflite.Model, "Model", tflite.Model)
-    return model.GetRootAsModel(data, 0)
-
-
-def _check_tflite(model: Any, size: int) -> None:
-    """Raises some error where what a TFLite file says of its own parts cannot be."""
-    codes = _count(model.OperatorCodesLength(), size)
-    buffers = _count(model.BuffersLength(), size)
-    for index in range(buffers):
-        model.Buffers(index).DataAsNumpy()
-    if _count(model.SubgraphsLength(), size) == 0:
-        raise ValueError("no subgraph")
-    for index in range(model.SubgraphsLength()):
-        _check_subgraph(model.Subgraphs(index), size, codes, buffers)
-
-
-def _check_subgraph(graph: Any, size: int, codes: int, buffers: int) -> None:
-    tensors = _count(graph.TensorsLength(), size)
-    for index in range(tensors):
-        tensor = graph.Tensors(index)
-        (tensor.Name() or b"").decode("utf-8")
-        tensor.ShapeAsNumpy()
-        if tensor.Quantization() is not None:
-            tensor.Quantization().ScaleAsNumpy()
-            tensor.Quantization().ZeroPointAsNumpy()
-        _require(tensor.Buffer() < max(buffers, 1))
-    _check_indices(_list(graph.InputsAsNumpy()), tensors)
-    _check_indices(_list(graph.OutputsAsNumpy()), tensors)
-    for index in range(_count(graph.OperatorsLength(), size)):
-        operator = graph.Operators(index)
-        _require(operator.OpcodeIndex() < codes)
-        # An operand that is left out is -1.
-        _check_indices((i for i in _list(operator.InputsAsNumpy()) if i != -1), tensors)
-        _check_indices(_list(operator.OutputsAsNumpy()), tensors)
-
-
-def _list(vector: Any) -> list[int]:
-    # A vector that is not there is 0.
-    return [] if isinstance(vector, int) else [int(value) for value in vector]
-
-
-def _check_indices(indices: Iterable[int], length: int) -> None:
-    _require(all(0 <= index < length for index in indices))
-
-
-def _count(length: int, size: int) -> int:
-    """The length of a vector, of which each element takes four bytes of the file at least."""
-    _require(length * 4 <= size)
-    return length
-
-
-def _require(holds: bool) -> None:
-    if not holds:
-        raise ValueError("no such part")
 
 
 # ---- ONNX ----------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from qpat.ops.table import operator
 from qpat.semantics import ir
+from qpat.verify.call_draft import Shape, Unfit, random_shape
 from qpat.verify.graphs import graphs
 from qpat.verify.parameters import (
     ACCUMULATORS,
@@ -21,7 +22,7 @@ from qpat.verify.parameters import (
     shape_of,
     words,
 )
-from qpat.verify.shapes import Shape, Unfit, random_shape, rule
+from qpat.verify.shapes import rule
 
 # Operators that give another dtype than they take.
 _CONVERTING = (*ACCUMULATORS, "cast", "qnn.requantize", "qnn.quantize", "qnn.dequantize")
@@ -227,7 +228,7 @@ def _tail(row: ir.Row, index: int) -> list[int]:
 
 
 class _Draft:
-    """One call while it is made; what shapes.py asks of it is described there."""
+    """One call while it is made; what rules ask of it is described in call_draft.py."""
 
     def __init__(self, maker: _Maker, index: int, node: ir.Call, wanted: Any) -> None:
         self.maker = maker

@@ -16,10 +16,10 @@ from qpat.ops.relax import Unsaid
 from qpat.relay.environment import Heard, reason
 from qpat.relay.kinds import relay
 from qpat.semantics import ir
+from qpat.verify.call_draft import Unfit
 from qpat.verify.drafts import Graph, draw_graph
 from qpat.verify.graphs import graphs
 from qpat.verify.parameters import Case
-from qpat.verify.shapes import Unfit
 
 # Draws for one instance that is wanted, before a row is given up.
 _PATIENCE = 192

@@ -16,8 +16,8 @@ from qpat.relay.kinds import relay
 from qpat.semantics import ir
 from qpat.semantics.folding import Folding
 from qpat.semantics.walk import walk
+from qpat.verify.call_draft import Shape, Unfit
 from qpat.verify.graphs import graphs
-from qpat.verify.shapes import Shape, Unfit
 
 ACCUMULATORS = ("qnn.conv2d", "qnn.conv2d_transpose", "qnn.dense", "qnn.batch_matmul")
 _FOLDING = Folding()

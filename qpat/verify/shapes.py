@@ -6,86 +6,15 @@ What does not fit is refused by TVM's type inference; nothing in here needs to b
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
-from typing import Any, Protocol
-
 import numpy as np
 
-Shape = tuple[int, ...]
-
-
-class Unfit(Exception):
-    """What was drawn cannot be an instance; the text says why."""
-
-
-class Draft(Protocol):
-    """A call that is being made; instances.py has it. `wanted` is the shape its user would like."""
-
-    random: np.random.Generator  # decides shapes and attributes
-    values: np.random.Generator  # decides what may change from one set of parameters to the next
-    wanted: Shape | None
-    tensors: tuple[str, ...]  # the operands that are tensors, by name
-
-    def pick(self, name: str, *choices: Any) -> Any:
-        """An attribute: what the pattern wants it to be, or one of the choices."""
-
-    def value(self, name: str, *choices: Any) -> Any:
-        """The same for an attribute that changes with the parameters, not with the shapes."""
-
-    def tensor(self, name: str, wanted: Any = None) -> Shape:
-        """Makes an operand, of this shape if that is possible. Returns the shape it has."""
-
-    def dtype(self, name: str) -> str:
-        """The dtype of an operand that was made."""
-
-    def is_leaf(self, name: str) -> bool:
-        """Whether an operand can be given any shape."""
-
-    def is_constant(self, name: str) -> bool:
-        """Whether an operand is a constant, or is made of one alone."""
-
-    def is_bias(self, name: str) -> bool:
-        """Whether an operand is a constant that is dequantized beside an accumulator of reals."""
-
-    def channel_axis(self, rank: int) -> int:
-        """The axis of the channels: of the convolution that the operand comes from, else -1."""
-
-    def final_dtype(self) -> str:
-        """The dtype of the pattern's output."""
-
-    def output_dtype(self) -> str:
-        """The dtype of what this call gives where the pattern decides it."""
-
-
-Rule = Callable[[Draft], None]
+from qpat.verify.call_draft import Draft, Rule, Shape, image, random_shape, wide
+from qpat.verify.window_shapes import avg_pool, conv2d, conv2d_transpose, pool
 
 
 def rule(operator: str) -> Rule:
     """How the operands and attributes of an operator are made."""
     return _RULES.get(operator, _elementwise)
-
-
-def random_shape(random: np.random.Generator, rank: int | None = None) -> Shape:
-    """A small shape; of 2 or 4 dimensions most of the time, and few of a single element. A third
-    of them are one image, which many patterns ask for."""
-    chosen = rank if rank is not None else int(random.choice([1, 2, 2, 3, 3, 4, 4, 4]))
-    shape = tuple(int(each) for each in random.choice([1, 2, 2, 3, 3, 4, 5], chosen))
-    return (1, *shape[1:]) if chosen > 1 and not random.integers(0, 3) else shape
-
-
-def _image(random: np.random.Generator, layout: str, channels: int | None = None) -> Shape:
-    sizes = {
-        "N": int(random.choice([1, 1, 2])),
-        "H": int(random.integers(4, 8)),
-        "W": int(random.integers(4, 8)),
-        "C": channels if channels is not None else int(random.integers(1, 5)),
-    }
-    return tuple(sizes.get(letter, 1) for letter in layout)
-
-
-def _of(layout: str, shape: Shape, letter: str) -> int:
-    return shape[layout.index(letter)]
 
 
 # ---- element by element ---------------------------------------------------------------------
@@ -180,74 +109,11 @@ def _softmax(draft: Draft) -> None:
 # ---- int8 to int32 --------------------------------------------------------------------------
 
 
-def _conv2d(draft: Draft) -> None:
-    random = draft.random
-    layout = str(draft.pick("data_layout", "NHWC"))
-    default = "HWIO" if layout == "NHWC" else "OIHW"
-    kernel_layout = str(draft.pick("kernel_layout", default))
-    is_depthwise = kernel_layout == "HWOI"
-    channels = int(random.integers(2, 5)) if is_depthwise else int(random.choice([1, 2, 3, 4]))
-    shape = draft.tensor("data", draft.wanted or _image(random, layout, channels))
-    channels = _of(layout, shape, "C")
-    per_group = int(random.integers(1, 3))
-    split = channels if is_depthwise else int(random.choice([1, 1, 1, 2, channels]))
-    groups = int(draft.pick("groups", split if channels % split == 0 else 1))
-    outputs = groups * per_group if groups > 1 else int(random.integers(1, 5))
-    sizes = {"H": int(random.integers(1, 4)), "W": int(random.integers(1, 4))}
-    if is_depthwise:
-        sizes |= {"O": channels, "I": outputs // channels}
-    else:
-        sizes |= {"O": outputs, "I": channels // groups}
-    kernel = tuple(sizes[letter] for letter in kernel_layout)
-    draft.pick("channels", outputs)
-    draft.pick("kernel_size", (sizes["H"], sizes["W"]))
-    _window(draft)
-    draft.tensor(draft.tensors[1], kernel)
-    data, weights = draft.dtype("data"), draft.dtype(draft.tensors[1])
-    is_mixed = data != weights and (data, weights) != ("uint8", "int8")
-    if layout == "NCHW" and is_mixed:
-        raise Unfit("TVM convolves no such dtypes in NCHW")
-    draft.pick("out_dtype", *_wide(draft.dtype("data")))
-
-
-def _wide(dtype: str) -> tuple[str, ...]:
-    """The dtypes that an accumulator may have; a float convolution gives what it takes."""
-    if dtype.startswith("float"):
-        return ("",)
-    return ("int32", "int64") if dtype == "int16" else ("int32",)
-
-
-def _window(draft: Draft) -> None:
-    random = draft.random
-    draft.pick("strides", *((n, m) for n in (1, 2) for m in (1, 2, 3)))
-    draft.pick("padding", (0, 0, 0, 0), tuple(int(n) for n in random.integers(0, 3, 4)))
-    draft.pick("dilation", (1, 1), (1, 1), (2, 1))
-
-
-def _conv2d_transpose(draft: Draft) -> None:
-    random = draft.random
-    layout = str(draft.pick("data_layout", "NCHW"))
-    kernel_layout = str(draft.pick("kernel_layout", "IOHW"))
-    shape = draft.tensor("data", draft.wanted or _image(random, layout))
-    channels = _of(layout, shape, "C")
-    many = next(n for n in (2, 3, 1) if channels % n == 0)
-    groups = int(draft.pick("groups", 1, 1, many))
-    sizes = {"I": channels, "O": int(random.integers(1, 5))}
-    sizes |= {"H": int(random.integers(1, 4)), "W": int(random.integers(1, 4))}
-    draft.pick("channels", sizes["O"] * groups)
-    draft.pick("kernel_size", (sizes["H"], sizes["W"]))
-    first, second = draft.pick("strides", (1, 1), (2, 2), (2, 1))
-    draft.pick("output_padding", (0, 0), (first - 1, second - 1))
-    draft.pick("padding", (0, 0, 0, 0), tuple(int(n) for n in random.integers(0, 2, 4)))
-    draft.tensor("weight", tuple(sizes[letter] for letter in kernel_layout))
-    draft.pick("out_dtype", *_wide(draft.dtype("data")))
-
-
 def _dense(draft: Draft) -> None:
     shape = draft.tensor("data", draft.wanted or random_shape(draft.random, 2))
     units = int(draft.pick("units", int(draft.random.integers(1, 6))))
     draft.tensor("weight", (units, shape[-1]))
-    draft.pick("out_dtype", *_wide(draft.dtype("data")))
+    draft.pick("out_dtype", *wide(draft.dtype("data")))
 
 
 def _matmul(draft: Draft) -> None:
@@ -303,48 +169,6 @@ def _dequantize(draft: Draft) -> None:
 # ---- pools, reductions and what moves elements --------------------------------------------------
 
 
-def _pool(draft: Draft) -> None:
-    random = draft.random
-    layout = str(draft.pick("layout", "NHWC", "NCHW"))
-    shape = draft.tensor("data", draft.wanted or _image(random, layout))
-    size = tuple(int(n) for n in random.integers(1, 4, 2))
-    size = tuple(draft.pick("pool_size", size))
-    is_ceiled = draft.pick("ceil_mode", False, False, True)
-    extents = (shape[layout.index("H")], shape[layout.index("W")])
-    steps = _cut_off(extents, size) if is_ceiled else [(1, 1), (2, 2), size]
-    strides = draft.pick("strides", *steps)
-    widths = tuple(int(random.integers(0, n)) for n in (*size, *size))
-    padding = draft.pick("padding", (0, 0, 0, 0), (0, 0, 0, 0) if is_ceiled else widths)
-    draft.pick("dilation", (1, 1))
-    may_be_ceiled = not any(padding) and all(n <= m for n, m in zip(strides, size, strict=False))
-    # TVM divides by the number of elements in a window, also where that is zero, and is killed.
-    reach = (*size, *size)[: len(padding)]
-    is_empty = any(width >= n for width, n in zip(padding, reach, strict=False))
-    if is_empty or (is_ceiled and not may_be_ceiled):
-        raise Unfit("a window may lie in the padding altogether")
-    # TVM divides what is left towards zero, gives one window then, and reads beyond the tensor.
-    around = [sum(padding[axis::2]) * (1 if len(padding) == 4 else 2) for axis in (0, 1)]
-    room = [extent + more for extent, more in zip(extents, around, strict=True)]
-    if any(n > most for n, most in zip(size, room, strict=True)):
-        raise Unfit("a window is larger than the tensor")
-
-
-def _cut_off(extents: tuple[int, ...], size: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """The strides with which a last window would go beyond a tensor, if there are any."""
-    every = itertools.product(*(range(1, n + 1) for n in size))
-    is_cut = [
-        strides
-        for strides in every
-        if any((n - m) % step for n, m, step in zip(extents, size, strides, strict=True))
-    ]
-    return is_cut or [(1, 1)]
-
-
-def _avg_pool(draft: Draft) -> None:
-    _pool(draft)
-    draft.pick("count_include_pad", False, False, True)
-
-
 def _reduce(draft: Draft) -> None:
     shape = draft.tensor("data", draft.wanted or random_shape(draft.random))
     most = len(shape) if draft.random.integers(0, 4) == 0 else max(1, len(shape) - 1)
@@ -385,7 +209,7 @@ def _concatenate(draft: Draft) -> None:
 def _resize(draft: Draft) -> None:
     random = draft.random
     layout = str(draft.pick("layout", "NHWC"))
-    draft.tensor("data", draft.wanted or _image(random, layout))
+    draft.tensor("data", draft.wanted or image(random, layout))
     draft.pick("size", tuple(int(n) for n in random.integers(2, 10, 2)))
     method = str(draft.pick("method", "linear", "nearest_neighbor"))
     modes = ("half_pixel", "align_corners", "asymmetric")
@@ -454,15 +278,15 @@ def _depth_to_space(draft: Draft) -> None:
     block = int(draft.pick("block_size", 2))
     # Of one channel that is left both modes make the same.
     channels = block * block * int(draft.random.choice([1, 2, 2, 3]))
-    draft.tensor("data", draft.wanted or _image(draft.random, layout, channels))
+    draft.tensor("data", draft.wanted or image(draft.random, layout, channels))
     draft.pick("mode", "DCR", "CDR")
 
 
 def _space_to_depth(draft: Draft) -> None:
     layout = str(draft.pick("layout", "NHWC"))
     block = int(draft.pick("block_size", 2))
-    image = _image(draft.random, layout)
-    even = tuple(n * block if c in "HW" else n for n, c in zip(image, layout, strict=True))
+    shape = image(draft.random, layout)
+    even = tuple(n * block if c in "HW" else n for n, c in zip(shape, layout, strict=True))
     draft.tensor("data", draft.wanted or even)
 
 
@@ -497,10 +321,10 @@ _RULES: dict[str, Rule] = {
     "cast": _cast,
     "nn.softmax": _softmax,
     "nn.log_softmax": _softmax,
-    "qnn.conv2d": _conv2d,
-    "nn.conv2d": _conv2d,
-    "qnn.conv2d_transpose": _conv2d_transpose,
-    "nn.conv2d_transpose": _conv2d_transpose,
+    "qnn.conv2d": conv2d,
+    "nn.conv2d": conv2d,
+    "qnn.conv2d_transpose": conv2d_transpose,
+    "nn.conv2d_transpose": conv2d_transpose,
     "qnn.dense": _dense,
     "nn.dense": _dense,
     "nn.matmul": _matmul,
@@ -511,8 +335,8 @@ _RULES: dict[str, Rule] = {
     "nn.leaky_relu": _leaky_relu,
     "nn.prelu": _prelu,
     "qnn.leaky_relu": _leaky_relu,
-    "nn.max_pool2d": _pool,
-    "nn.avg_pool2d": _avg_pool,
+    "nn.max_pool2d": pool,
+    "nn.avg_pool2d": avg_pool,
     **{name: _reduce for name in ("mean", "max", "min", "sum")},
     "nn.pad": _pad,
     "nn.mirror_pad": _mirror_pad,
