@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from qpat.compiler import check_source
 from qpat.diagnostics import Diagnostic, Findings
-from qpat.semantics import lower
+from qpat.semantics import lower_pattern
 from qpat.semantics.constraints import Allowed, impossible
 from qpat.semantics.contradictions import report_contradictions
 from qpat.source import Source, read_source
@@ -334,7 +334,7 @@ def test_nothing_is_said_of_patterns_of_real_back_ends(monkeypatch: pytest.Monke
         judged.append(node.name.text)
         report_contradictions(node, ports, rows, statements, said)
 
-    monkeypatch.setattr(lower, "report_contradictions", report)
+    monkeypatch.setattr(lower_pattern, "report_contradictions", report)
     for path in sorted((ROOT / "tests" / "data" / "language").glob("*.qpat")):
         check_source(read_source(path))
     assert len(judged) >= 25 and not said.diagnostics
@@ -352,7 +352,7 @@ def test_judging_the_library_takes_a_small_part_of_checking_it(
         took["judging"] += time.perf_counter() - start  # type: ignore[assignment]
 
     check_source(source)
-    monkeypatch.setattr(lower, "report_contradictions", report)
+    monkeypatch.setattr(lower_pattern, "report_contradictions", report)
     start = time.perf_counter()
     check_source(source)
     assert took["judging"] < 0.3 * (time.perf_counter() - start)

@@ -20,7 +20,7 @@ from tvm import relay
 from qpat.compiler import check_source
 from qpat.diagnostics import render_all
 from qpat.ops.table import operator
-from qpat.semantics import ir, lower
+from qpat.semantics import ir, lower_pattern
 from qpat.semantics.contradictions import row_conflicts
 from qpat.source import Source
 from qpat.targets import relay_conditions, relay_support
@@ -280,7 +280,7 @@ def _literal(value: Any) -> str:
 
 def _lowered(text: str) -> ir.Pattern:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lower, "report_contradictions", lambda *_: None)
+        patch.setattr(lower_pattern, "report_contradictions", lambda *_: None)
         module, found = check_source(Source("case.qpat", text))
     assert module is not None, render_all(found)
     return module.patterns[0]

@@ -21,7 +21,7 @@ from tvm import relay
 
 from qpat.compiler import compile_source
 from qpat.diagnostics import QpatError
-from qpat.semantics import lower
+from qpat.semantics import lower_pattern
 from qpat.semantics.contradictions import row_conflicts
 from qpat.source import Source
 from tests.targets.strategies import Call, Case, cases, matching_cases
@@ -189,7 +189,7 @@ def _judged(text: str) -> tuple[Any, list[bool]]:
         dead.extend(bool(row_conflicts(row, ports, statements, calls)) for row in rows)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lower, "report_contradictions", judge)
+        patch.setattr(lower_pattern, "report_contradictions", judge)
         text = compile_source(Source("random.qpat", text)).text
     name = "qpat_judged"
     module = sys.modules[name] = ModuleType(name)  # dataclasses look for their module
