@@ -70,11 +70,19 @@ def within(value: Any, first: Any, last: Any) -> Any:
 def among(value: Any, container: Iterable[Any]) -> Any:
     """`value in container` of each element, or of each of many tensors, for `any` and `all`."""
     elements_there = list(container)
+    if isinstance(value, np.ndarray) and all(map(is_number, elements_there)):
+        # Weights have many elements.
+        found = number(value)
+        return np.any([found == number(each) for each in elements_there], axis=0)
     if isinstance(value, np.ndarray):
         value = [each.item() for each in np.ravel(value)]
     if nesting(value) <= max(map(nesting, elements_there), default=0):
         return contained(value, elements_there)
     return np.asarray([contained(each, elements_there) for each in value])
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number))
 
 
 def matches(value: Any, other: Any) -> bool:
